@@ -1,0 +1,64 @@
+package connectors
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Add copies one record into the batch.
+func (b *Batch) Add(o Out) {
+	o.Key = b.copy(o.Key)
+	o.Value = b.copy(o.Value)
+	if len(o.Headers) > 0 {
+		hs := slices.Clone(o.Headers)
+		for i := range hs {
+			hs[i].Value = b.copy(hs[i].Value)
+		}
+		o.Headers = hs
+	}
+	b.records = append(b.records, o)
+}
+
+// Records are what was added since Reset, valid until the next Reset.
+func (b *Batch) Records() []Out { return b.records }
+
+// Len is the number of records.
+func (b *Batch) Len() int { return len(b.records) }
+
+// Bytes is the size of keys, values and header values.
+func (b *Batch) Bytes() int { return len(b.arena) }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	clear(b.records)
+	b.records = b.records[:0]
+	b.arena = b.arena[:0]
+}
+
+func (b *Batch) copy(p []byte) []byte {
+	if p == nil {
+		return nil
+	}
+	n := len(b.arena)
+	b.arena = append(b.arena, p...)
+	return b.arena[n:len(b.arena):len(b.arena)]
+}
+
+// RecordError names the record of a Write that the other system will never accept.
+type RecordError struct {
+	Index int // into the slice given to Write
+	Err   error
+}
+
+func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Index, e.Err) }
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// Headers that a dead letter carries.
+const (
+	HeaderReason    = "millstream.reason"
+	HeaderStage     = "millstream.stage"     // the connector or operator
+	HeaderTopic     = "millstream.topic"     // where the record stood, if it stood anywhere
+	HeaderPartition = "millstream.partition" // decimal
+	HeaderOffset    = "millstream.offset"    // decimal
+)

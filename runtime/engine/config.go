@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/millstream-io/millstream/connectors"
+)
+
+// Config says where and how a topology runs. The zero value of every field is
+// its documented default.
+type Config struct {
+	// Log is where the topics are: "embedded:DIR". Default "embedded:data".
+	Log string
+	// Flush is the embedded log's durability, "commit" (default) or "os": see
+	// docs/guarantees.md.
+	Flush string
+	// StateDir is where Badger keeps checkpoints. Default DIR/state of an embedded log.
+	StateDir string
+	// InMemoryState keeps checkpoints in memory: every start rebuilds from changelogs.
+	InMemoryState bool
+	// Workers is the number of goroutines that run tasks. Default: GOMAXPROCS.
+	Workers int
+	// Partitions is the number of partitions of topics that do not exist yet.
+	// Default: 4.
+	Partitions int32
+	// Guarantee is "exactly_once" (default) or "at_least_once".
+	Guarantee string
+	// CommitInterval is the time between commits. Default 100 ms.
+	CommitInterval time.Duration
+	// CheckpointInterval is the time between checkpoints of a task. Default 5 s.
+	CheckpointInterval time.Duration
+	// CacheBytes bounds the decoded entries of all tasks together. Default 64 MiB.
+	CacheBytes int64
+	// UncheckpointedBytes bounds the committed entries that wait for a checkpoint,
+	// over all tasks. Default 64 MiB.
+	UncheckpointedBytes int64
+	// IdleAfter is how long an input partition may be without records before its
+	// time goes on with the wall clock. 0: never, windows wait for it.
+	IdleAfter time.Duration
+	// MaxTaskIdle is how long a task waits for an input without data before it
+	// goes on with the others. Default 0. A bounded run always waits.
+	MaxTaskIdle time.Duration
+	// Bounded ends the run when every source has ended and every input is
+	// processed to the end that it had then.
+	Bounded bool
+	// PurgeSources deletes records of the sources' topics once they are processed
+	// and committed: for one-shot runs over large files.
+	PurgeSources bool
+	// Settings of the program that its state depends on (name to value): part of
+	// the fingerprint, so that a change over old state is refused.
+	Settings map[string]string
+
+	Sources []Source
+	Sinks   []Sink
+
+	// OnBadRecord and OnLate name what happens to records that do not decode and
+	// to late ones that an operator keeps: "dead-letter" (default), "skip", "stop"
+	// ("stop" for bad records only).
+	OnBadRecord string
+
+	Logger *slog.Logger
+	Hooks  Hooks
+}
+
+// Source runs a connector into a topic.
+type Source struct {
+	Name       string
+	Topic      string
+	Partitions int32 // of the topic if it is missing; 0: Config.Partitions
+	Source     connectors.Source
+}
+
+// Sink runs a topic out of the log through a connector.
+type Sink struct {
+	Name  string
+	Topic string
+	Sink  connectors.Sink
+}
+

@@ -1,0 +1,30 @@
+package engine
+
+import "time"
+
+// Hooks are called per batch, commit or checkpoint, never per record, from the
+// goroutine that did the work; a nil one is off. They must not block.
+type Hooks struct {
+	// Processed: records of one task's input, after they went through the topology.
+	Processed func(task string, topic string, records, bytes int64)
+	// Written: records handed to the log by a committed transaction, per topic.
+	Written func(topic string, records, bytes int64)
+	// Late and DeadLettered: records at a committed transaction, not counting aborted ones.
+	Late         func(op string, records int64)
+	DeadLettered func(stage string, records int64)
+	// Committed: one transaction of a worker, from the start of its flush to the reply.
+	Committed func(worker string, took time.Duration, err error)
+	// Lag: committed position's distance to the end of an input partition, at each commit.
+	Lag func(task, topic string, partition int32, records int64)
+	// EndToEnd: from a record's event time to the commit that carried its results; one sample a batch.
+	EndToEnd func(topic string, took time.Duration)
+	// Checkpointed: one finished checkpoint of a task.
+	Checkpointed func(task string, took time.Duration, entries, bytes int64, at time.Time)
+	// Store: what a task's unit holds, at each commit.
+	Store func(task, store string, entries, bytes, cacheHits, cacheMisses int64)
+	// Restored: changelog records replayed at start.
+	Restored func(task, store string, records int64)
+	// Source and Sink: records of a connector's committed transaction; err if the attempt failed.
+	Source func(name string, records, bytes int64, err error)
+	Sink   func(name string, records int64, took time.Duration, err error)
+}

@@ -1,0 +1,86 @@
+// Package topology is the logical graph of a stream program: what streams
+// builds and the runtime reads. It is untyped; the typed closures hang on it
+// behind Instantiate.
+//
+// A Topology is immutable once built and may be read from any goroutine.
+package topology
+
+import (
+	"github.com/millstream-io/millstream/streams/processor"
+	"github.com/millstream-io/millstream/streams/state"
+)
+
+// Kind says what a node is to the planner.
+type Kind uint8
+
+const (
+	// Source reads a topic, the user's or a repartition topic.
+	Source Kind = iota
+	// Operator transforms records in the task.
+	Operator
+	// Sink writes to a topic, the user's or a repartition topic.
+	Sink
+)
+
+// NodeID numbers a topology's nodes from 0 in the order of their definition.
+type NodeID int
+
+// Node is one operator of the graph.
+type Node struct {
+	ID      NodeID
+	Name    string // unique; given by the user or made from verb and number
+	Kind    Kind
+	Verb    string // "Filter", "Count": the DSL's word
+	Parents []NodeID
+	Stores  []string // names of the stores it owns
+
+	// Of sources and sinks.
+	Topic string
+	// Repartition marks a topic that is the program's own: its full name is the
+	// application's name, a dash and Topic; it is created, purged and deleted
+	// with the program. Partitions is its number of partitions, 0: as many as
+	// the widest input of the sub-topology that writes it.
+	Repartition bool
+	Partitions  int32
+
+	KeySerde, ValSerde string // names, for Describe and the fingerprint
+	Detail             string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
+}
+
+// Topology is a validated stream program.
+type Topology struct {
+	// Name is the application's name: the prefix of its internal topics, its
+	// consumer group, its transactional ids.
+	Name   string
+	Nodes  []Node
+	Stores []state.Spec
+
+	// Build instantiates the nodes of one sub-topology for one task. Set by the
+	// builder; called through Instantiate.
+	Build func(sub SubTopology, h processor.Host) (processor.Unit, error)
+}
+
+// SubTopology is a part of the graph that runs as one task per partition. The
+// indexes of sources, sinks and stores are those of processor.Unit and Host.
+type SubTopology struct {
+	ID      int
+	Nodes   []NodeID
+	Sources []NodeID
+	Sinks   []NodeID
+	Stores  []string
+}
+
+// Instantiate builds a sub-topology for one task.
+func (t *Topology) Instantiate(sub SubTopology, h processor.Host) (processor.Unit, error) {
+	return t.Build(sub, h)
+}
+
+// Store finds a store's spec by name.
+func (t *Topology) Store(name string) (state.Spec, bool) {
+	for _, s := range t.Stores {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return state.Spec{}, false
+}
