@@ -1,0 +1,56 @@
+# What needs only Go: demo test race lint fuzz bench. What also needs Java and
+# Maven, and skips without them: integration (INTEGRATION=require makes a skip a
+# failure). docs/TESTING.md tells what each rung of the ladder proves.
+export GOTOOLCHAIN := auto
+
+GO      ?= go
+FUZZTIME ?= 10s
+
+.PHONY: all demo test race integration torture fuzz bench lint examples ci build
+
+all: build
+
+build:
+	$(GO) build -trimpath -o bin/millstream ./cmd/millstream
+
+demo:
+	@echo "First run: Go downloads its toolchain (about 75 MB) and the modules, then builds; later runs start at once."
+	$(GO) run ./examples/syslog-alerts -demo
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race -short ./...
+
+integration:
+	$(GO) run ./internal/peers/cmd/integration
+
+torture:
+	TORTURE=1 $(GO) test -count=1 -timeout 120m -v -run 'Torture' ./... | grep -v '^=== \|no test files\|no tests to run'
+
+fuzz:
+	@set -e; for f in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
+	    echo "== $$(dirname $$f) $$name"; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
+	  done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./log/... ./streams/... ./runtime/...
+	$(GO) run ./cmd/millstream bench count -o json
+	$(GO) run ./cmd/millstream bench count -o json --groupby
+	$(GO) run ./cmd/millstream bench count -o json --keys 1000000
+
+lint:
+	@out=$$($$($(GO) env GOROOT)/bin/gofmt -l .); if [ -n "$$out" ]; then echo "not formatted (gofmt -w):"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 .
+
+examples:
+	$(GO) run ./examples/orders
+	$(GO) run ./examples/syslog-alerts -demo
+
+ci: lint test race integration examples
