@@ -1,0 +1,91 @@
+package metrics
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+type health struct{ live, ready error }
+
+func (h health) Live() error  { return h.live }
+func (h health) Ready() error { return h.ready }
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(body)
+}
+
+func TestHooksReachTheScrape(t *testing.T) {
+	m := New()
+	start := time.Unix(1000, 0)
+	m.now = func() time.Time { return start.Add(7 * time.Second) }
+	h := m.Hooks()
+	h.Processed("0_1", "syslog", 40, 4000)
+	h.Processed("0_1", "syslog", 2, 200)
+	h.Written("alerts", 3, 30)
+	h.Late("count", 5)
+	h.DeadLettered("syslog", 6)
+	h.Committed("0", 3*time.Millisecond, nil)
+	h.Committed("0", 3*time.Millisecond, errors.New("disk"))
+	h.Lag("0_1", "syslog", 1, 17)
+	h.EndToEnd("alerts", time.Second)
+	h.Checkpointed("0_1", time.Second, 100, 1000, start)
+	h.Store("0_1", "counts", 12, 345, 9, 1)
+	h.Restored("0_1", "counts", 8)
+	h.Source("udp", 11, 1, nil)
+	h.Sink("console", 4, time.Millisecond, errors.New("closed"))
+
+	code, body := get(t, m.Handler(health{}), "/metrics")
+	if code != http.StatusOK {
+		t.Fatalf("GET /metrics: %d", code)
+	}
+	for _, line := range []string{
+		`millstream_records_in_total{task="0_1",topic="syslog"} 42`,
+		`millstream_bytes_in_total{task="0_1",topic="syslog"} 4200`,
+		`millstream_records_out_total{topic="alerts"} 3`,
+		`millstream_late_records_total{operator="count"} 5`,
+		`millstream_dead_letters_total{stage="syslog"} 6`,
+		`millstream_commit_seconds_count{worker="0"} 2`,
+		`millstream_commit_errors_total{worker="0"} 1`,
+		`millstream_lag_records{partition="1",task="0_1",topic="syslog"} 17`,
+		`millstream_end_to_end_seconds_count{topic="alerts"} 1`,
+		`millstream_checkpoint_age_seconds{task="0_1"} 7`,
+		`millstream_store_entries{store="counts",task="0_1"} 12`,
+		`millstream_store_bytes{store="counts",task="0_1"} 345`,
+		`millstream_cache_hits{store="counts",task="0_1"} 9`,
+		`millstream_cache_misses{store="counts",task="0_1"} 1`,
+		`millstream_restored_records_total{store="counts",task="0_1"} 8`,
+		`millstream_source_records_total{source="udp"} 11`,
+		`millstream_sink_records_total{sink="console"} 4`,
+		`millstream_connector_errors_total{connector="console"} 1`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("/metrics lacks the line %s", line)
+		}
+	}
+}
+
+func TestHealthSaysWhatIsWrong(t *testing.T) {
+	m := New()
+	if code, body := get(t, m.Handler(health{}), "/healthz"); code != 200 || body != "ok\n" {
+		t.Errorf("healthy: got %d %q", code, body)
+	}
+	h := m.Handler(health{live: errors.New("alerts-0 is offline"), ready: errors.New("restoring task 0_1")})
+	if code, body := get(t, h, "/healthz"); code != 503 || body != "alerts-0 is offline\n" {
+		t.Errorf("not live: got %d %q", code, body)
+	}
+	if code, body := get(t, h, "/readyz"); code != 503 || body != "restoring task 0_1\n" {
+		t.Errorf("not ready: got %d %q", code, body)
+	}
+}
