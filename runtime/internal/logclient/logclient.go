@@ -7,7 +7,6 @@ package logclient
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -70,14 +69,18 @@ type At struct {
 type AtKind uint8
 
 const (
-	AtStart      AtKind = iota // the log start offset
-	AtEnd                      // the read_uncommitted end (high watermark)
-	AtStable                   // the last stable offset
-	AtTime                     // the first record whose timestamp is at or after Timestamp; the end if none
-	AtEndOfEpoch               // where the leader epoch Epoch ends (OffsetForLeaderEpoch)
+	AtStart  AtKind = iota // the log start offset
+	AtEnd                  // the read_uncommitted end (high watermark)
+	AtStable               // the last stable offset
+	AtTime                 // the first record whose timestamp is at or after Timestamp; the end if none
+	// AtEndOfEpoch is where the leader epoch Epoch ends (OffsetForLeaderEpoch, KIP-101):
+	// the greatest epoch known that is at most Epoch, and the offset after its last
+	// record. For an epoch above the current one, NoOffset and NoLeaderEpoch.
+	AtEndOfEpoch
 )
 
-// OffsetEpoch is an offset and the leader epoch of the record before it.
+// OffsetEpoch is an offset and the leader epoch of the record before it;
+// NoLeaderEpoch if that is not known (an empty partition, the log's start).
 type OffsetEpoch struct {
 	Offset record.Offset
 	Epoch  record.LeaderEpoch
@@ -144,7 +147,8 @@ type Reader interface {
 	Pause(...record.TopicPartition)
 	Resume(...record.TopicPartition)
 	// Poll returns some batches, at most about maxBytes of them but at least one
-	// if there is any, in offset order per partition. With none it blocks until
+	// if there is any (the slice is valid until the next Poll, a batch until its
+	// Release), in offset order per partition. With none it blocks until
 	// there is one or ctx is done; then it returns ctx.Err(). Aborted and control
 	// batches come as batches without records, so that positions pass them.
 	// An offset out of range is an *OffsetOutOfRangeError.
@@ -186,19 +190,12 @@ type Writer interface {
 	// Commit ends the transaction with the input positions in it; it returns,
 	// per partition written, the offset after the transaction's last record and
 	// its epoch. After ErrUnknownOutcome the transaction may be committed or not:
-	// the caller drops its state and reads its positions anew.
+	// the caller drops its state, opens the writer anew (which ends the
+	// transaction one way or the other) and reads its positions anew; this writer
+	// is of no more use. After any other error nothing is committed and Abort ends
+	// the transaction. g is checked if there are positions.
 	Commit(ctx context.Context, in Positions, g Generation) (map[record.TopicPartition]OffsetEpoch, error)
 	// Abort ends the transaction without effect.
 	Abort(ctx context.Context) error
 	Close() error
 }
-
-// Errors that decide what a worker does. Classify tells them apart.
-var (
-	// ErrFenced: another process has taken over; stop without touching anything.
-	ErrFenced = errors.New("fenced by a newer instance of the application")
-	// ErrRebalanced: the generation is over; abort, take the new assignment, go on.
-	ErrRebalanced = errors.New("the group has rebalanced")
-	// ErrUnknownOutcome: a commit may or may not have happened.
-	ErrUnknownOutcome = errors.New("the outcome of the commit is unknown")
-)
