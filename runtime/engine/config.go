@@ -77,4 +77,3 @@ type Sink struct {
 	Topic string
 	Sink  connectors.Sink
 }
-

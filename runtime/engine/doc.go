@@ -1,0 +1,39 @@
+// Package engine runs a topology on a log: New checks everything, Run works
+// until its context is done or a bounded run has ended, Close gives the
+// directories back. Get, Range, Fetch and All read committed state meanwhile.
+//
+// It is the only package of the runtime with goroutines of its own: workers
+// that run tasks, one per source and per sink, one that writes checkpoints, one
+// that trims topics. What they run is synchronous and tested without them:
+// runtime/internal/{plan,task,restore}.
+//
+// # Life of a transaction
+//
+// A worker reads batches, runs them through its tasks' units, and at every
+// commit interval, or sooner when a bound is hit, ends one transaction: the
+// units' outputs and changelogs, watermark records, one position record per
+// task, the input offsets. When the log has acknowledged it, and not before,
+// the changelog entries become the committed overlay, which queries see and
+// checkpoints write to the local database (invariant I1).
+//
+// # Outcomes of errors
+//
+//	fenced            another process runs the application: Run returns the error, nothing is touched
+//	rebalanced,       the transaction's effects are dropped, positions are read anew and
+//	unknown outcome   the worker's tasks rebuilt from committed state; Run goes on
+//	retryable         aborted, tasks rebuilt, tried again with jittered backoff; Run goes on
+//	bad record        Config.OnBadRecord: dead letter (default), skip, stop
+//	panic in a        aborted; Run returns a *task.PanicError that names the operator's
+//	user function     input record
+//	out of disk,      aborted; Run returns the error; a later start goes on where the last
+//	anything else     commit stood
+//
+// # Guarantees
+//
+// exactly_once is what the transaction above gives. at_least_once is accepted
+// and runs the same transactions, so it gives more than it says: nothing else
+// would be simpler, and the log's flush setting already decides what a commit
+// costs.
+//
+// Engine's methods may be called from any goroutine.
+package engine
