@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print the settings in force and where each came from",
+		Args:  exactly(0, "no arguments"),
+		RunE:  runConfig,
+	}
+	addSettings(cmd, settingKeys()...)
+	return cmd
+}
+
+// printedSetting is a line of `millstream config -o json`.
+type printedSetting struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+	Env    string `json:"env"`
+}
+
+func runConfig(cmd *cobra.Command, _ []string) error {
+	asJSON, err := outputJSON(cmd)
+	if err != nil {
+		return err
+	}
+	s, err := loadSettings(cmd)
+	if err != nil {
+		return err
+	}
+	var all []printedSetting
+	for _, k := range knownSettings {
+		all = append(all, printedSetting{k.key, s.GetString(k.key), s.source[k.key], envName(k.key)})
+	}
+	if asJSON {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SETTING\tVALUE\tFROM\tENVIRONMENT")
+	for _, p := range all {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Key, p.Value, p.Source, p.Env)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+)
+
+// setting is one value that a flag, a MILLSTREAM_* variable or millstream.yaml
+// can give. The environment's name is the key in capitals with underscores.
+type setting struct {
+	key  string
+	def  any // its type is the setting's
+	help string
+}
+
+// knownSettings are all settings of the binary. A key that is not here is refused.
+var knownSettings = []setting{
+	{"data-dir", "data", "data directory of the log"},
+	{"flush", "commit", "durability of an acknowledgement: commit (on disk) or os (page cache)"},
+	{"commit-interval", 100 * time.Millisecond, "time between commits of a running topology"},
+	{"checkpoint-interval", 5 * time.Second, "time between checkpoints of a task"},
+	{"workers", 0, "goroutines that run tasks; 0: one per core"},
+	{"partitions", 6, "partitions of topics that do not exist yet"},
+}
+
+const envPrefix = "MILLSTREAM_"
+
+func settingKeys() []string {
+	keys := make([]string, len(knownSettings))
+	for i, s := range knownSettings {
+		keys[i] = s.key
+	}
+	return keys
+}
+
+func envName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+}
+
+// addSettings gives a command flags for some of the settings.
+func addSettings(cmd *cobra.Command, keys ...string) {
+	for _, s := range knownSettings {
+		if !slices.Contains(keys, s.key) {
+			continue
+		}
+		switch def := s.def.(type) {
+		case string:
+			cmd.Flags().String(s.key, def, s.help)
+		case int:
+			cmd.Flags().Int(s.key, def, s.help)
+		case time.Duration:
+			cmd.Flags().Duration(s.key, def, s.help)
+		}
+	}
+}
+
+// settings are the values in force for a command.
+type settings struct {
+	*viper.Viper
+	source map[string]string // key: "flag", "environment", a file's name, "default"
+}
+
+// loadSettings resolves flag > environment > file > default and refuses unknown
+// keys with the nearest known one.
+func loadSettings(cmd *cobra.Command) (*settings, error) {
+	s := &settings{viper.New(), map[string]string{}}
+	for _, k := range knownSettings {
+		s.SetDefault(k.key, k.def)
+		s.source[k.key] = "default"
+	}
+	if err := s.readFile(cmd); err != nil {
+		return nil, err
+	}
+	if err := s.readEnvironment(os.Environ()); err != nil {
+		return nil, err
+	}
+	for _, k := range knownSettings {
+		if f := cmd.Flags().Lookup(k.key); f != nil && f.Changed {
+			s.Set(k.key, f.Value.String())
+			s.source[k.key] = "flag"
+		}
+	}
+	return s, s.validate()
+}
+
+func (s *settings) readFile(cmd *cobra.Command) error {
+	name, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return err
+	}
+	explicit := name != ""
+	if !explicit {
+		name = "millstream.yaml"
+	}
+	file := viper.New()
+	file.SetConfigFile(name)
+	file.SetConfigType("yaml")
+	if err := file.ReadInConfig(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !explicit {
+			return nil
+		}
+		return usagef("settings file %s: %w", name, err)
+	}
+	for _, key := range file.AllKeys() {
+		if !slices.Contains(settingKeys(), key) {
+			return fmt.Errorf("settings file %s: %w", name, unknown("setting", key, settingKeys()))
+		}
+		s.Set(key, file.Get(key))
+		s.source[key] = name
+	}
+	return nil
+}
+
+func (s *settings) readEnvironment(environ []string) error {
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, envPrefix) {
+			continue
+		}
+		i := slices.IndexFunc(knownSettings, func(k setting) bool { return envName(k.key) == name })
+		if i < 0 {
+			var names []string
+			for _, k := range knownSettings {
+				names = append(names, envName(k.key))
+			}
+			return unknown("environment variable", name, names)
+		}
+		s.Set(knownSettings[i].key, value)
+		s.source[knownSettings[i].key] = "environment"
+	}
+	return nil
+}
+
+// validate reports every value that does not fit its setting at once.
+func (s *settings) validate() error {
+	var errs []error
+	for _, k := range knownSettings {
+		v := s.GetString(k.key)
+		switch k.def.(type) {
+		case int:
+			var n int
+			if _, err := fmt.Sscanf(v, "%d\n", &n); err != nil || n < 0 {
+				errs = append(errs, usagef("setting %s (%s) is %q: it must be a number, 0 or more", k.key, s.source[k.key], v))
+			}
+		case time.Duration:
+			if d, err := time.ParseDuration(v); err != nil || d <= 0 {
+				errs = append(errs, usagef("setting %s (%s) is %q: it must be a duration above 0 such as 100ms", k.key, s.source[k.key], v))
+			}
+		}
+	}
+	if f := s.GetString("flush"); f != "commit" && f != "os" {
+		errs = append(errs, usagef("setting flush (%s) is %q: it must be commit or os", s.source["flush"], f))
+	}
+	return errors.Join(errs...)
+}
