@@ -128,19 +128,6 @@ func (o *osFile) wrap(op string, err error) error {
 	return &os.PathError{Op: op, Path: o.f.Name(), Err: err}
 }
 
-// writevLoop is the portable WritevAt: one write per buffer.
-func writevLoop(f *os.File, bufs [][]byte, off int64) (int, error) {
-	total := 0
-	for _, b := range bufs {
-		n, err := f.WriteAt(b, off+int64(total))
-		total += n
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
-}
-
 // lockPath is the name under which one process remembers its own locks.
 func lockPath(name string) string {
 	abs, err := filepath.Abs(name)

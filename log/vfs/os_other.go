@@ -9,7 +9,17 @@ import (
 
 // The portable fallback: correct, without the speed of pwritev and fdatasync.
 
-func writevAt(f *os.File, bufs [][]byte, off int64) (int, error) { return writevLoop(f, bufs, off) }
+func writevAt(f *os.File, bufs [][]byte, off int64) (int, error) {
+	total := 0
+	for _, b := range bufs {
+		n, err := f.WriteAt(b, off+int64(total))
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
 
 func fdatasync(f *os.File) error { return f.Sync() }
 

@@ -1,0 +1,264 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/golang/snappy"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// compress appends src, compressed, to dst. docs/format/batch.md, "Codecs".
+func compress(dst []byte, codec Codec, src []byte) ([]byte, error) {
+	switch codec {
+	case None:
+		return append(dst, src...), nil
+	case Gzip:
+		return compressGzip(dst, src)
+	case Snappy:
+		return compressXerial(dst, src), nil
+	case LZ4:
+		return compressLZ4(dst, src)
+	case Zstd:
+		return zstdEncoder().EncodeAll(src, dst), nil
+	}
+	return nil, fmt.Errorf("%w: %d: expected 0..4", ErrCodec, codec)
+}
+
+// decompress appends src, decompressed, to dst, which is empty. It never
+// holds more than limit bytes (and the decoder's window).
+func decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) {
+	var err error
+	switch codec {
+	case None:
+		return append(dst, src...), nil
+	case Gzip:
+		dst, err = decompressGzip(dst, src, limit)
+	case Snappy:
+		dst, err = decompressSnappy(dst, src, limit)
+	case LZ4:
+		dst, err = decompressLZ4(dst, src, limit)
+	case Zstd:
+		dst, err = decompressZstd(dst, src, limit)
+	default:
+		return dst, fmt.Errorf("%w: %d: expected 0..4", ErrCodec, codec)
+	}
+	if err != nil && !errors.Is(err, ErrDecompressedSize) {
+		err = fmt.Errorf("%w: %s: %w", ErrDecompress, codec, err)
+	}
+	return dst, err
+}
+
+// Pools. What grew beyond maxScratch is left to the garbage collector.
+const maxScratch = 4 << 20
+
+var scratchPool = sync.Pool{New: func() any { return new([]byte) }}
+
+func takeScratch() *[]byte { return scratchPool.Get().(*[]byte) }
+
+func releaseScratch(b *[]byte) {
+	if cap(*b) > maxScratch {
+		return
+	}
+	*b = (*b)[:0]
+	scratchPool.Put(b)
+}
+
+// sink is an io.Writer that appends.
+type sink struct{ b []byte }
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.b = append(s.b, p...)
+	return len(p), nil
+}
+
+type gzipEncoder struct {
+	out sink
+	w   *gzip.Writer
+}
+
+var gzipEncoders = sync.Pool{New: func() any { return &gzipEncoder{w: gzip.NewWriter(io.Discard)} }}
+
+func compressGzip(dst, src []byte) ([]byte, error) {
+	e := gzipEncoders.Get().(*gzipEncoder)
+	defer gzipEncoders.Put(e)
+	e.out.b = dst
+	e.w.Reset(&e.out)
+	_, err := e.w.Write(src)
+	if cerr := e.w.Close(); err == nil {
+		err = cerr
+	}
+	dst, e.out.b = e.out.b, nil
+	return dst, err
+}
+
+type gzipDecoder struct {
+	in bytes.Reader
+	r  gzip.Reader
+}
+
+var gzipDecoders = sync.Pool{New: func() any { return new(gzipDecoder) }}
+
+func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
+	d := gzipDecoders.Get().(*gzipDecoder)
+	defer gzipDecoders.Put(d)
+	d.in.Reset(src)
+	defer d.in.Reset(nil)
+	if err := d.r.Reset(&d.in); err != nil {
+		return dst, unexpectedEOF(err)
+	}
+	return readAll(dst, &d.r, len(src)*4, limit)
+}
+
+type lz4Encoder struct {
+	out sink
+	w   *lz4.Writer
+}
+
+// Kafka's Java client refuses frames with dependent blocks and writes blocks
+// of 64 KiB without checksums.
+var lz4Encoders = sync.Pool{New: func() any {
+	w := lz4.NewWriter(io.Discard)
+	if err := w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false),
+		lz4.BlockChecksumOption(false), lz4.ConcurrencyOption(1)); err != nil {
+		panic("record: lz4 options: " + err.Error())
+	}
+	return &lz4Encoder{w: w}
+}}
+
+func compressLZ4(dst, src []byte) ([]byte, error) {
+	e := lz4Encoders.Get().(*lz4Encoder)
+	defer lz4Encoders.Put(e)
+	e.out.b = dst
+	e.w.Reset(&e.out)
+	_, err := e.w.Write(src)
+	if cerr := e.w.Close(); err == nil {
+		err = cerr
+	}
+	dst, e.out.b = e.out.b, nil
+	return dst, err
+}
+
+type lz4Decoder struct {
+	in bytes.Reader
+	r  *lz4.Reader
+}
+
+var lz4Decoders = sync.Pool{New: func() any { return &lz4Decoder{r: lz4.NewReader(nil)} }}
+
+func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
+	d := lz4Decoders.Get().(*lz4Decoder)
+	defer lz4Decoders.Put(d)
+	d.in.Reset(src)
+	defer d.in.Reset(nil)
+	d.r.Reset(&d.in)
+	return readAll(dst, d.r, len(src)*3, limit)
+}
+
+// zstdEncoder and zstdDecoder are shared: EncodeAll and DecodeAll may be called
+// at once. The window is kept small: batches are, and each idle coder holds one.
+var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic("record: zstd encoder: " + err.Error())
+	}
+	return e
+})
+
+var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		panic("record: zstd decoder: " + err.Error())
+	}
+	return d
+})
+
+// decompressZstd relies on the decoder never growing dst: the frame's own
+// size is a hint only, because a sender may leave it out or lie.
+func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
+	guess := len(src) * 4
+	var h zstd.Header
+	if err := h.Decode(src); err != nil {
+		return dst, unexpectedEOF(err)
+	}
+	if h.HasFCS && h.FrameContentSize <= uint64(limit) {
+		guess = int(h.FrameContentSize)
+	}
+	for {
+		dst = slices.Grow(dst[:0], min(max(guess, 512), limit))
+		room := dst[:0:min(cap(dst), limit)]
+		out, err := zstdDecoder().DecodeAll(src, room)
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
+			return dst, unexpectedEOF(err)
+		case cap(room) >= limit:
+			return dst, tooLarge(limit)
+		}
+		guess = cap(room) * 4
+	}
+}
+
+// decompressSnappy reads both forms: Kafka's Java client writes xerial's
+// stream of blocks, others one bare block.
+func decompressSnappy(dst, src []byte, limit int) ([]byte, error) {
+	if bytes.HasPrefix(src, xerialMagic[:]) {
+		return decompressXerial(dst, src, limit)
+	}
+	return appendSnappyBlock(dst, src, limit)
+}
+
+func appendSnappyBlock(dst, block []byte, limit int) ([]byte, error) {
+	n, err := snappy.DecodedLen(block)
+	if err != nil {
+		return dst, err
+	}
+	if n > limit-len(dst) {
+		return dst, tooLarge(limit)
+	}
+	at := len(dst)
+	dst = slices.Grow(dst, n)
+	out, err := snappy.Decode(dst[at:at+n:at+n], block)
+	if err != nil {
+		return dst[:at], err
+	}
+	return dst[:at+len(out)], nil
+}
+
+// readAll appends r to dst up to limit bytes; guess is a first size for it.
+func readAll(dst []byte, r io.Reader, guess, limit int) ([]byte, error) {
+	dst = slices.Grow(dst, min(max(guess, 512), limit))
+	for {
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, min(max(len(dst), 512), limit+1))
+		}
+		n, err := r.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if len(dst) > limit {
+			return dst[:0], tooLarge(limit)
+		}
+		if err == io.EOF {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, unexpectedEOF(err)
+		}
+	}
+}
+
+// unexpectedEOF: an io.EOF inside of a frame is no normal end.
+func unexpectedEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func tooLarge(limit int) error { return fmt.Errorf("%w of %d bytes", ErrDecompressedSize, limit) }
