@@ -1,0 +1,2 @@
+// Package group is the group coordinator's core.
+package group

@@ -1,0 +1,2 @@
+// Package txn is the transaction coordinator's core.
+package txn
