@@ -2,20 +2,15 @@ package connectors
 
 import (
 	"fmt"
-	"slices"
+
+	"github.com/millstream-io/millstream/log/record"
 )
 
-// Add copies one record into the batch.
+// Add copies one record into the batch. Null stays null and empty stays empty.
 func (b *Batch) Add(o Out) {
 	o.Key = b.copy(o.Key)
 	o.Value = b.copy(o.Value)
-	if len(o.Headers) > 0 {
-		hs := slices.Clone(o.Headers)
-		for i := range hs {
-			hs[i].Value = b.copy(hs[i].Value)
-		}
-		o.Headers = hs
-	}
+	o.Headers = b.copyHeaders(o.Headers)
 	b.records = append(b.records, o)
 }
 
@@ -32,12 +27,31 @@ func (b *Batch) Bytes() int { return len(b.arena) }
 func (b *Batch) Reset() {
 	clear(b.records)
 	b.records = b.records[:0]
+	clear(b.headers)
+	b.headers = b.headers[:0]
 	b.arena = b.arena[:0]
+}
+
+// copyHeaders copies headers into one slice that all records share: a header
+// per record would otherwise be an allocation per record.
+func (b *Batch) copyHeaders(hs []record.Header) []record.Header {
+	if len(hs) == 0 {
+		return nil
+	}
+	n := len(b.headers)
+	for _, h := range hs {
+		h.Value = b.copy(h.Value)
+		b.headers = append(b.headers, h)
+	}
+	return b.headers[n:len(b.headers):len(b.headers)]
 }
 
 func (b *Batch) copy(p []byte) []byte {
 	if p == nil {
 		return nil
+	}
+	if len(p) == 0 {
+		return []byte{} // empty is not null, also while the arena is still nil
 	}
 	n := len(b.arena)
 	b.arena = append(b.arena, p...)

@@ -41,6 +41,7 @@ type SourceContext struct {
 // Batch collects records of a source. The engine reuses it: Add copies.
 type Batch struct {
 	records []Out
+	headers []record.Header
 	arena   []byte
 }
 
