@@ -16,8 +16,8 @@ const module = "github.com/millstream-io/millstream"
 // only packages of lower levels. An entry that ends in "/*" holds every
 // package below that folder that has no entry of its own.
 var levels = map[string]int{
-	"log/vfs": 0, "log/record": 0, "streams/serde": 0, "streams/window": 0, "internal/peers": 0,
-	"log/segment": 1, "streams/state": 1,
+	"log/vfs": 0, "log/record": 0, "streams/serde": 0, "internal/peers": 0,
+	"log/segment": 1, "streams/state": 1, "streams/window": 1,
 	"log/internal/*": 2, "streams/processor": 2,
 	"log/broker": 3, "streams/topology": 3, "streams/internal/cache": 3, "runtime/internal/logclient": 3, "connectors": 3,
 	"log/wire": 4, "streams/internal/op": 4, "runtime/internal/plan": 4,

@@ -47,7 +47,8 @@ const MaxTime int64 = 1<<63 - 1
 // Unit is one sub-topology built for one task: closures over the task's own
 // caches. After an error of Process, Advance or Flush the transaction is
 // aborted, the unit is thrown away and another is built from committed state;
-// only a *DecodeError leaves the unit as it was before the call.
+// only a *DecodeError leaves the unit as it was before the call. User functions
+// run inside and may panic: the task recovers, and treats it as an error.
 type Unit interface {
 	// Restore sets the time state of the last commit before the first record:
 	// the stream time and what Frontier returned then (nil: none). Windows that
@@ -77,6 +78,9 @@ type Unit interface {
 	LastWindowEnd(timestampMS int64) int64
 	// Usage reports sizes and counters; it is called once a commit.
 	Usage() Usage
+	// Running is the name of the operator whose function ran last: after a panic
+	// that the task recovered from, the one to blame. The unit is then worthless.
+	Running() string
 }
 
 // Usage is what a unit holds and has counted since it was built.
@@ -104,8 +108,12 @@ type Host interface {
 	// Expire drops, with the transaction, the windows of a window store that
 	// start before startMS.
 	Expire(store int, startMS int64) error
-	// Late takes a record that came too late for its window at operator op (a
-	// node's name): counted, and kept where the operator asks for it.
+	// Late takes a record that came too late for a window at operator op (a
+	// node's name): counted, and kept where the operator asks for it. r is the
+	// input record as it was read; where a commit or a closing window caused the
+	// operator's input, r.Topic is empty and key and value are that input's. It
+	// is called once a record, also if the record missed only some of its
+	// (hopping) windows.
 	Late(op string, keep bool, r *Record) error
 	// CacheBytes is the bound for the unit's clean decoded entries.
 	CacheBytes() int64

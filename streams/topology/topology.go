@@ -26,6 +26,9 @@ const (
 type NodeID int
 
 // Node is one operator of the graph.
+//
+// A repartition is two nodes that are joined by nothing but their Topic: a Sink
+// and, right after it, a Source without Parents.
 type Node struct {
 	ID      NodeID
 	Name    string // unique; given by the user or made from verb and number
@@ -42,6 +45,10 @@ type Node struct {
 	// the widest input of the sub-topology that writes it.
 	Repartition bool
 	Partitions  int32
+
+	// KeepChunks of a source: decoded values alias the record's bytes and may be
+	// kept, so those bytes must never be written again (serde.Serde.Aliases).
+	KeepChunks bool
 
 	KeySerde, ValSerde string // names, for Describe and the fingerprint
 	Detail             string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
