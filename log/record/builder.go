@@ -132,7 +132,7 @@ func (b *Builder) Size() int { return max(len(b.buf), HeaderSize) }
 // SizeWith is Size after Append(v), for a caller that keeps batches under a bound.
 func (b *Builder) SizeWith(v *View) int {
 	b.ensure()
-	body, _ := b.bodySize(v, b.last+1)
+	body := b.bodySize(v, b.last+1)
 	return len(b.buf) + uvarintSize(zigzag32(int32(body))) + body
 }
 
@@ -154,19 +154,18 @@ func (b *Builder) AppendAt(v *View) {
 	b.append(v, int32(delta))
 }
 
-// bodySize is the record without its length; headers is the part of it from the header count on.
-func (b *Builder) bodySize(v *View, offsetDelta int32) (body, headers int) {
+// bodySize is the record's size without its length field.
+func (b *Builder) bodySize(v *View, offsetDelta int32) int {
 	base := b.h.BaseTimestamp
 	if b.h.Count == 0 && !b.fixedBase {
 		base = v.Timestamp
 	}
-	headers = 1
+	headers := 1
 	if len(v.Headers) > 0 {
 		headers = headersSize(v.Headers)
 	}
-	body = 1 + uvarintSize(zigzag64(v.Timestamp-base)) + uvarintSize(zigzag32(offsetDelta)) +
+	return 1 + uvarintSize(zigzag64(v.Timestamp-base)) + uvarintSize(zigzag32(offsetDelta)) +
 		bytesSize(v.Key) + bytesSize(v.Value) + headers
-	return body, headers
 }
 
 func bytesSize(p []byte) int {
@@ -185,7 +184,7 @@ func headersSize(headers []Header) int {
 }
 
 func (b *Builder) append(v *View, offsetDelta int32) {
-	body, _ := b.bodySize(v, offsetDelta)
+	body := b.bodySize(v, offsetDelta)
 	if body > math.MaxInt32-HeaderSize-len(b.buf) {
 		if b.err == nil {
 			b.err = fmt.Errorf("%w: %d bytes and a record of %d are above 2 GiB", ErrBatchTooLarge, len(b.buf), body)

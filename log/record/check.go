@@ -18,7 +18,8 @@ func CheckRecords(b []byte, maxDecompressed int) (BatchHeader, error) {
 	it := NewIterator(b[:h.Size()], ReadOptions{SkipCRC: true, MaxDecompressed: maxDecompressed})
 	defer it.Release()
 	var v View
-	for it.Next(&v) { //nolint:revive // the reading is the check; rising deltas within 0..count-1 have no gaps
+	for it.Next(&v) {
+		// The reading is the check: count rising deltas within 0..count-1 have no gap.
 	}
 	return h, it.Err()
 }

@@ -187,7 +187,10 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	if err := h.Decode(src); err != nil {
 		return dst, unexpectedEOF(err)
 	}
-	if h.HasFCS && h.FrameContentSize <= uint64(limit) {
+	if h.HasFCS {
+		if h.FrameContentSize > uint64(limit) {
+			return dst, tooLarge(limit)
+		}
 		guess = int(h.FrameContentSize)
 	}
 	for {

@@ -1,9 +1,6 @@
 package record
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "fmt"
 
 // DefaultMaxDecompressed bounds the records of one batch after decompression, in bytes.
 const DefaultMaxDecompressed = 64 << 20
@@ -33,9 +30,10 @@ type ReadOptions struct {
 // iteration without an error; Tail tells its size.
 //
 // Invariant: buf[pos:next] is the current batch; rec are the bytes of its
-// records from index on.
+// records, and the record with that index begins at rec[at].
 type Iterator struct {
 	rec       []byte
+	at        int
 	index     int32 // of the next record
 	count     int32 // records in the batch; 0 until they are opened
 	lastDelta int32 // offset delta of the record before
@@ -82,7 +80,7 @@ func (it *Iterator) Release() {
 }
 
 func (it *Iterator) closeBatch() {
-	it.rec, it.index, it.count, it.lastDelta, it.opened = nil, 0, 0, -1, false
+	it.rec, it.at, it.index, it.count, it.lastDelta, it.opened = nil, 0, 0, 0, -1, false
 }
 
 // Err is the error that ended the iteration, nil at a normal end. It is a *BatchError.
@@ -238,98 +236,4 @@ func (it *Iterator) failRecord(field, expected string, found any) bool {
 		Expected: expected, Found: fmt.Sprint(found), Err: ErrCorrupt,
 	})
 	return false
-}
-
-// decode reads the record at rec[0]; docs/format/batch.md, "Record".
-//
-// The field reads are chained: a negative position passes through, and one
-// check at the end finds that any of them went wrong.
-func (it *Iterator) decode(v *View) bool {
-	size, p := varint32(it.rec, 0)
-	if p < 0 || size < 0 || int(size) > len(it.rec)-p {
-		return it.failRecord("record length", fmt.Sprintf("a varint of 0..%d", len(it.rec)), size)
-	}
-	b := it.rec[p : p+int(size)]
-	rest := it.rec[p+int(size):]
-
-	timeDelta, p := varint64(b, 1) // b[0]: attributes, none defined
-	offsetDelta, p := varint32(b, p)
-	keyLen, p := varint32(b, p)
-	if p < 0 || int(keyLen) > len(b)-p {
-		return it.failRecord("key length", fmt.Sprintf("-1..%d", len(b)), keyLen)
-	}
-	v.Key = nil
-	if keyLen >= 0 {
-		v.Key = b[p : p+int(keyLen) : p+int(keyLen)]
-		p += int(keyLen)
-	}
-	valueLen, p := varint32(b, p)
-	if p < 0 || int(valueLen) > len(b)-p {
-		return it.failRecord("value length", fmt.Sprintf("-1..%d", len(b)), valueLen)
-	}
-	v.Value = nil
-	if valueLen >= 0 {
-		v.Value = b[p : p+int(valueLen) : p+int(valueLen)]
-		p += int(valueLen)
-	}
-	v.Headers = nil
-	if p < len(b) && b[p] == 0 { // no headers
-		p++
-	} else if p = it.decodeHeaders(v, b, p); p < 0 {
-		return false
-	}
-	if p != len(b) {
-		return it.failRecord("record length", fmt.Sprintf("%d, what its fields take", p), len(b))
-	}
-	if offsetDelta <= it.lastDelta || offsetDelta > it.h.LastOffsetDelta {
-		return it.failRecord("offset delta", fmt.Sprintf("%d..%d", it.lastDelta+1, it.h.LastOffsetDelta), offsetDelta)
-	}
-	v.Offset = it.h.BaseOffset + Offset(offsetDelta)
-	v.Timestamp = it.h.BaseTimestamp + timeDelta
-	if it.h.Attributes&LogAppendTime != 0 {
-		v.Timestamp = it.h.MaxTimestamp
-	}
-	it.lastDelta = offsetDelta
-	it.rec = rest
-	it.index++
-	if it.index == it.count && len(rest) > 0 {
-		return it.failRecord("count", "no bytes after the last record", fmt.Sprintf("%d bytes", len(rest)))
-	}
-	return true
-}
-
-// decodeHeaders reads the headers at b[p:] into the iterator's slice and gives
-// the position after them, negative after an error that it has reported.
-func (it *Iterator) decodeHeaders(v *View, b []byte, p int) int {
-	count, p := varint32(b, p)
-	if p < 0 || count < 0 || int(count) > (len(b)-p)/2 { // a header takes two bytes at least
-		it.failRecord("header count", fmt.Sprintf("0..%d", len(b)/2), count)
-		return -1
-	}
-	headers := it.headers[:0]
-	for range count {
-		var keyLen, valueLen int32
-		keyLen, p = varint32(b, p)
-		if p < 0 || keyLen < 0 || int(keyLen) > len(b)-p {
-			it.failRecord("header key length", fmt.Sprintf("0..%d", len(b)), keyLen)
-			return -1
-		}
-		var h Header
-		if keyLen > 0 {
-			h.Key = unsafe.String(&b[p], int(keyLen)) // the batch's memory: borrowed like everything in a View
-			p += int(keyLen)
-		}
-		valueLen, p = varint32(b, p)
-		if p < 0 || int(valueLen) > len(b)-p {
-			it.failRecord("header value length", fmt.Sprintf("-1..%d", len(b)), valueLen)
-			return -1
-		}
-		if valueLen >= 0 {
-			h.Value = b[p : p+int(valueLen) : p+int(valueLen)]
-			p += int(valueLen)
-		}
-		headers = append(headers, h)
-	}
-	it.headers, v.Headers = headers, headers
-	return p
 }
