@@ -10,11 +10,19 @@
 // Two shapes: KV, a key-value store, and Windows, a window store (a table per
 // window, so that a window expires as one piece and its memory is used again).
 //
+// What is known to be wholly cached needs no read: a store or window is scanned
+// when it is first touched, as far as the budget reaches, and counts as complete
+// from then on if the scan came to its end; a window that the backend does not
+// have is complete when it is made. Evicting a value ends that knowledge.
+//
 // A unit's caches belong to one goroutine, the worker's. Nothing here locks,
 // reads a clock or starts a goroutine.
 package cache
 
-import "errors"
+import (
+	"errors"
+	"reflect"
+)
 
 // ErrExpired says that a window was used after it had expired. It is a bug of
 // the caller: lateness is judged before a window is looked up.
@@ -36,15 +44,16 @@ type Serde[V any] interface {
 // A reference is valid until the next Find, FindOrCreate, Ascend, Expire or
 // Committed of the same cache; those may evict or move what it points to.
 //
-// Invariant: a dirty entry is never evicted.
+// Invariant: a dirty or flushed entry is never evicted.
 type Entry[V any] struct {
 	Value       V     // must not alias a batch: use Set, or the serde's Own
 	TimestampMS int64 // event time of the value
 
-	keyRef uint32 // arena chunk and offset
+	keyRef uint32 // where the key stands in the table's arena
 	keyLen uint32
 	self   uint32 // its index in the table's slab
-	owner  uint32 // of windows: the window's slot
+	owner  uint32 // of windows: the window's place in Windows.wins
+	heap   uint32 // bytes that Value refers to, estimated by its encoded length
 	flags  uint8
 }
 
@@ -63,7 +72,11 @@ const (
 	flagFree          // on the table's free list
 )
 
-// Budget is the bound that the caches of one unit share.
+// flagsPinned keep an entry from being evicted.
+const flagsPinned = flagDirty | flagFlushed
+
+// Budget is the bound that the caches of one unit share, in bytes. Dirty
+// entries count, but cannot be evicted: their bound is a commit.
 type Budget struct {
 	limit int64
 	used  int64
@@ -73,3 +86,22 @@ type Budget struct {
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
 func (b *Budget) over() bool { return b.used > b.limit }
+
+// hasPointers reports whether values of t refer to memory of their own.
+func hasPointers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return t.Len() > 0 && hasPointers(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if hasPointers(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	case reflect.Pointer, reflect.Slice, reflect.String, reflect.Map, reflect.Interface,
+		reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return true
+	}
+	return false
+}
