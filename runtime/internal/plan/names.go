@@ -1,0 +1,35 @@
+package plan
+
+// Names and configs of internal topics. They outlive the program that made
+// them, so they never change.
+
+// RepartitionTopic is the full name of a repartition topic; short is Node.Topic.
+func RepartitionTopic(app, short string) string { return app + "-" + short }
+
+// ChangelogTopic is the changelog of a store.
+func ChangelogTopic(app, store string) string { return app + "-" + store + "-changelog" }
+
+// PositionsTopic holds the position records of tasks and sources and the fingerprint.
+func PositionsTopic(app string) string { return app + "-positions" }
+
+// DeadLettersTopic takes what could not be processed.
+func DeadLettersTopic(app string) string { return app + ".dead-letters" }
+
+// DeleteRetentionMS is how long changelogs keep tombstones. A checkpoint is
+// usable for half of it (invariant I2), so it is days, not Kafka's one day:
+// a program that was off over a weekend need not rebuild.
+const DeleteRetentionMS int64 = 7 * 24 * 60 * 60 * 1000
+
+const segmentBytes = "67108864" // trimmed from the front: small enough to go soon
+
+func repartitionConfigs() map[string]string {
+	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": segmentBytes}
+}
+
+func changelogConfigs() map[string]string {
+	return map[string]string{"cleanup.policy": "compact", "segment.bytes": segmentBytes, "delete.retention.ms": "604800000"}
+}
+
+func positionsConfigs() map[string]string {
+	return map[string]string{"cleanup.policy": "compact", "segment.bytes": "8388608"}
+}
