@@ -6,48 +6,232 @@
 // sequence (CrashClone). Every method may be called from any goroutine.
 package memstore
 
-import "github.com/millstream-io/millstream/streams/state"
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/millstream-io/millstream/streams/state"
+)
+
+// DefaultTxnEntries is the size of a transaction unless New is told another.
+const DefaultTxnEntries = 1000
 
 // DB is a database in memory.
-type DB struct{}
+type DB struct {
+	txnEntries int
+
+	mu      sync.Mutex
+	parts   map[partKey]*part
+	records map[state.TaskKey][]byte
+	pending []undo // of transactions whose checkpoint has not finished, in the order of their commit
+	bytes   int64
+	after   func()
+}
 
 var _ state.DB = (*DB)(nil)
 
+type partKey struct {
+	t state.TaskKey
+	s state.StoreKey
+}
+
+// part is one store of one task.
+type part struct {
+	m    map[string][]byte // values are never written in place
+	keys []string          // sorted; nil when it must be made again
+}
+
+// undo takes one transaction back: what stood there before it.
+type undo struct {
+	task   state.TaskKey
+	old    []oldEntry
+	record []byte // the task's record before
+	wrote  bool   // the transaction wrote the record
+}
+
+type oldEntry struct {
+	p   partKey
+	key string
+	val []byte // nil: there was none
+}
+
 // New returns an empty database whose transactions hold at most txnEntries
-// entries (0: 1000).
-func New(txnEntries int) *DB { panic("soon") }
+// entries (0: DefaultTxnEntries).
+func New(txnEntries int) *DB {
+	if txnEntries <= 0 {
+		txnEntries = DefaultTxnEntries
+	}
+	return &DB{txnEntries: txnEntries, parts: map[partKey]*part{}, records: map[state.TaskKey][]byte{}}
+}
+
+// AfterTransaction has fn called after every transaction of a checkpoint, from
+// the goroutine that checkpoints: the instant for a crash clone.
+func (db *DB) AfterTransaction(fn func()) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.after = fn
+}
 
 // CrashClone returns the database as a crash would leave it: of the
-// transactions that a running Checkpoint has written but not yet made durable,
-// the first keep. Finished checkpoints are whole.
-func (db *DB) CrashClone(keep int) *DB { panic("soon") }
+// transactions whose checkpoint has not finished (Pending), the first keep.
+// Finished checkpoints are whole, and with them all that was written before.
+func (db *DB) CrashClone(keep int) *DB {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	c := New(db.txnEntries)
+	c.bytes = db.bytes
+	c.records = maps.Clone(db.records)
+	for k, p := range db.parts {
+		c.parts[k] = &part{m: maps.Clone(p.m)}
+	}
+	for i := len(db.pending) - 1; i >= max(keep, 0); i-- {
+		u := db.pending[i]
+		for _, o := range slices.Backward(u.old) {
+			c.put(o.p, o.key, o.val)
+		}
+		if u.wrote {
+			c.setRecord(u.task, u.record)
+		}
+	}
+	return c
+}
 
 // Pending is the number of transactions that CrashClone chooses from.
-func (db *DB) Pending() int { panic("soon") }
+func (db *DB) Pending() int {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return len(db.pending)
+}
+
+// put sets or (nil) deletes an entry and returns what was there.
+func (db *DB) put(k partKey, key string, value []byte) (old []byte) {
+	p := db.parts[k]
+	if p == nil {
+		p = &part{m: map[string][]byte{}}
+		db.parts[k] = p
+	}
+	old, had := p.m[key]
+	switch {
+	case value == nil && had:
+		delete(p.m, key)
+		p.keys = nil
+		db.bytes -= int64(len(key))
+	case value != nil && !had:
+		p.keys = nil
+		db.bytes += int64(len(key))
+	}
+	if value != nil {
+		p.m[key] = value
+	}
+	db.bytes += int64(len(value)) - int64(len(old))
+	return old
+}
+
+func (db *DB) setRecord(t state.TaskKey, record []byte) {
+	if record == nil {
+		delete(db.records, t)
+	} else {
+		db.records[t] = record
+	}
+}
 
 // Get implements state.DB.
 func (db *DB) Get(t state.TaskKey, s state.StoreKey, key, dst []byte) (value []byte, ok bool, err error) {
-	panic("soon")
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if p := db.parts[partKey{t, s}]; p != nil {
+		if v, ok := p.m[string(key)]; ok {
+			return append(dst, v...), true, nil
+		}
+	}
+	return dst, false, nil
 }
 
-// Range implements state.DB. fn may call the database.
+// Range implements state.DB. It reads the entries as they are when it begins.
+// fn may call the database.
 func (db *DB) Range(t state.TaskKey, s state.StoreKey, from, to []byte, fn func(key, value []byte) bool) error {
-	panic("soon")
+	keys := db.keys(partKey{t, s}, from, to)
+	const chunk = 128
+	var kb, vb []byte // borrowed by fn: the next call overwrites them, as Badger's would be
+	values := make([][]byte, 0, min(chunk, len(keys)))
+	for len(keys) > 0 {
+		n := min(chunk, len(keys))
+		values = db.values(values[:0], partKey{t, s}, keys[:n])
+		for i, k := range keys[:n] {
+			if values[i] == nil {
+				continue // deleted since
+			}
+			kb, vb = append(kb[:0], k...), append(vb[:0], values[i]...)
+			if !fn(kb, vb) {
+				return nil
+			}
+		}
+		keys = keys[n:]
+	}
+	return nil
 }
 
-// Checkpoint implements state.DB.
-func (db *DB) Checkpoint(t state.TaskKey, record []byte, write func(state.Batch) error) error {
-	panic("soon")
+// keys returns the sorted keys in [from, to); the slice is never written again.
+func (db *DB) keys(k partKey, from, to []byte) []string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	p := db.parts[k]
+	if p == nil {
+		return nil
+	}
+	if p.keys == nil {
+		p.keys = slices.Sorted(maps.Keys(p.m))
+	}
+	i, _ := slices.BinarySearch(p.keys, string(from))
+	j := len(p.keys)
+	if to != nil {
+		j, _ = slices.BinarySearch(p.keys, string(to))
+	}
+	return p.keys[i:max(i, j)]
+}
+
+func (db *DB) values(dst [][]byte, k partKey, keys []string) [][]byte {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	p := db.parts[k]
+	for _, key := range keys {
+		dst = append(dst, p.m[key])
+	}
+	return dst
 }
 
 // CheckpointRecord implements state.DB.
-func (db *DB) CheckpointRecord(t state.TaskKey) (record []byte, ok bool, err error) { panic("soon") }
+func (db *DB) CheckpointRecord(t state.TaskKey) (record []byte, ok bool, err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	r, ok := db.records[t]
+	return slices.Clone(r), ok, nil
+}
 
 // Wipe implements state.DB.
-func (db *DB) Wipe(t state.TaskKey) error { panic("soon") }
+func (db *DB) Wipe(t state.TaskKey) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.records, t)
+	for k, p := range db.parts {
+		if k.t == t {
+			for key, v := range p.m {
+				db.bytes -= int64(len(key) + len(v))
+			}
+			delete(db.parts, k)
+		}
+	}
+	db.pending = slices.DeleteFunc(db.pending, func(u undo) bool { return u.task == t })
+	return nil
+}
 
-// SizeBytes implements state.DB.
-func (db *DB) SizeBytes() int64 { panic("soon") }
+// SizeBytes implements state.DB: keys and values.
+func (db *DB) SizeBytes() int64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.bytes
+}
 
-// Close implements state.DB.
-func (db *DB) Close() error { panic("soon") }
+// Close implements state.DB. The database stays readable.
+func (db *DB) Close() error { return nil }
