@@ -1,0 +1,12 @@
+package syslog
+
+import "errors"
+
+// Reasons for which a line goes to the dead letters, besides what go-syslog says.
+var (
+	ErrEmptyLine   = errors.New("the line is empty")
+	ErrNoTime      = errors.New("the line has no time")
+	ErrControlChar = errors.New("the line has a control character")
+	ErrTooLong     = errors.New("the line is longer than the limit")
+	ErrTruncated   = errors.New("the connection ended in the middle of a line")
+)
