@@ -3,6 +3,7 @@ package memlog
 import (
 	"bytes"
 	"sort"
+	"strings"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
@@ -283,7 +284,7 @@ func keep(v *record.View) (stored, int) {
 	r := stored{timestamp: v.Timestamp, key: bytes.Clone(v.Key), value: bytes.Clone(v.Value)}
 	size := len(v.Key) + len(v.Value) + 12
 	for _, h := range v.Headers {
-		r.headers = append(r.headers, record.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
+		r.headers = append(r.headers, record.Header{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)})
 		size += len(h.Key) + len(h.Value) + 4
 	}
 	return r, size

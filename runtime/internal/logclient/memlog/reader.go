@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
@@ -213,7 +214,7 @@ func lend(b *batch, c *cursor, cfg logclient.ReaderConfig) *lentBatch {
 	for i := range b.records {
 		size += len(b.records[i].key) + len(b.records[i].value)
 		for _, h := range b.records[i].headers {
-			size += len(h.Value)
+			size += len(h.Key) + len(h.Value)
 		}
 	}
 	out.chunk = make([]byte, 0, size)
@@ -225,7 +226,9 @@ func lend(b *batch, c *cursor, cfg logclient.ReaderConfig) *lentBatch {
 		r.key, r.value = out.copy(r.key), out.copy(r.value)
 		headers := make([]record.Header, len(r.headers))
 		for j, h := range r.headers {
-			headers[j] = record.Header{Key: h.Key, Value: out.copy(h.Value)}
+			// Also the key is the batch's memory, as it is in record.Iterator.
+			key := out.copy(unsafe.Slice(unsafe.StringData(h.Key), len(h.Key)))
+			headers[j] = record.Header{Key: unsafe.String(unsafe.SliceData(key), len(key)), Value: out.copy(h.Value)}
 		}
 		r.headers = headers
 		out.records = append(out.records, r)
@@ -275,6 +278,7 @@ func (b *lentBatch) poison(r *stored) {
 	overwrite(r.value)
 	for i := range r.headers {
 		overwrite(r.headers[i].Value)
+		overwrite(unsafe.Slice(unsafe.StringData(r.headers[i].Key), len(r.headers[i].Key)))
 	}
 	for i := range b.headers {
 		b.headers[i] = record.Header{Key: "released"}
