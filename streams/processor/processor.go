@@ -54,6 +54,11 @@ type Unit interface {
 	// the stream time and what Frontier returned then (nil: none). Windows that
 	// had expired by then are dropped through Host.Expire.
 	Restore(streamTimeMS int64, frontier []byte) error
+	// EventTime is the event time of a record of source, in milliseconds: the
+	// record's Timestamp, or what the source's extractor takes from it. The task
+	// calls it for sources whose topology.Node says EventTime, sets Timestamp to
+	// the result and computes stream time from that. It may be a *DecodeError.
+	EventTime(source int, r *Record) (int64, error)
 	// Process runs one record of source (an index into SubTopology.Sources)
 	// through the operators. The caller has called Advance first if stream time
 	// rose to NextTime or above.

@@ -50,6 +50,10 @@ type Node struct {
 	// kept, so those bytes must never be written again (serde.Serde.Aliases).
 	KeepChunks bool
 
+	// EventTime of a source: the event time is in the record. The task asks
+	// processor.Unit.EventTime for it before anything else.
+	EventTime bool
+
 	KeySerde, ValSerde string // names, for Describe and the fingerprint
 	Detail             string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
 }

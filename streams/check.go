@@ -1,0 +1,167 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/millstream-io/millstream/streams/topology"
+)
+
+// check finds every mistake of the program.
+func (b *Builder) check() error {
+	errs := append([]error(nil), b.errs...)
+	add := func(name string, err error) { errs = append(errs, &OperatorError{name, err}) }
+	if err := checkName(b.name); err != nil {
+		add("", fmt.Errorf("application name: %w", err))
+	}
+	names, topics := map[string]bool{}, map[string]string{}
+	sources := 0
+	for _, n := range b.nodes {
+		for _, err := range n.errs {
+			add(n.Name, err)
+		}
+		if names[n.Name] {
+			add(n.Name, errors.New("another operator has this name: give one of them another with streams.Named"))
+		}
+		names[n.Name] = true
+		if n.Kind != topology.Source {
+			continue
+		}
+		sources++
+		if first, ok := topics[n.Topic]; ok {
+			add(n.Name, fmt.Errorf("topic %q is read by operator %q already: use its stream", n.Topic, first))
+		} else {
+			topics[n.Topic] = n.Name
+		}
+	}
+	if sources == 0 {
+		add("", errors.New("the program reads nothing: it has no From"))
+	}
+	errs = append(errs, b.checkStores()...)
+	errs = append(errs, b.checkCycles()...)
+	errs = append(errs, b.checkPartitions()...)
+	return errors.Join(errs...)
+}
+
+func (b *Builder) checkStores() (errs []error) {
+	owner := map[string]string{}
+	for _, n := range b.nodes {
+		for _, s := range n.Stores {
+			if first, ok := owner[s]; ok {
+				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("store %q belongs to operator %q already", s, first)})
+				continue
+			}
+			owner[s] = n.Name
+		}
+	}
+	return errs
+}
+
+// checkCycles finds loops through topics, the only ones there can be: the input
+// of such a program would never end.
+func (b *Builder) checkCycles() (errs []error) {
+	readers := map[string]*node{}
+	for _, n := range b.nodes {
+		if n.Kind == topology.Source {
+			readers[n.topicKey()] = n
+		}
+	}
+	const open, done = 1, 2
+	color := make([]int, len(b.nodes))
+	var visit func(n *node)
+	visit = func(n *node) {
+		color[n.ID] = open
+		next := n.children
+		if n.Kind == topology.Sink {
+			if r, ok := readers[n.topicKey()]; ok {
+				next = []*node{r}
+			}
+		}
+		for _, c := range next {
+			switch color[c.ID] {
+			case 0:
+				visit(c)
+			case open:
+				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("cycle: it writes topic %q, which operator %q reads and which leads here", n.Topic, c.Name)})
+			}
+		}
+		color[n.ID] = done
+	}
+	for _, n := range b.nodes {
+		if color[n.ID] == 0 {
+			visit(n)
+		}
+	}
+	return errs
+}
+
+func (n *node) topicKey() string {
+	if n.Repartition {
+		return "\x00" + n.Topic
+	}
+	return n.Topic
+}
+
+// checkPartitions finds state that is fed by repartition topics of different
+// widths: one key would live in two tasks. Widths of the user's topics are known
+// to the runtime only, which checks them at start.
+func (b *Builder) checkPartitions() (errs []error) {
+	for _, n := range b.nodes {
+		if len(n.Stores) == 0 {
+			continue
+		}
+		var first *node
+		for _, s := range b.sourcesOf(n) {
+			switch {
+			case s.Partitions == 0:
+			case first == nil:
+				first = s
+			case first.Partitions != s.Partitions:
+				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("its inputs are not co-partitioned: %q has %d partitions, %q has %d", first.Name, first.Partitions, s.Name, s.Partitions)})
+			}
+		}
+	}
+	return errs
+}
+
+// sourcesOf are the sources that n gets records from without a topic between.
+func (b *Builder) sourcesOf(n *node) (out []*node) {
+	seen := map[topology.NodeID]bool{}
+	var up func(n *node)
+	up = func(n *node) {
+		if seen[n.ID] {
+			return
+		}
+		seen[n.ID] = true
+		if n.Kind == topology.Source {
+			out = append(out, n)
+		}
+		for _, p := range n.Parents {
+			up(b.nodes[p])
+		}
+	}
+	up(n)
+	return out
+}
+
+// checkName holds names to what Kafka takes in a topic's name.
+func checkName(name string) error {
+	if name == "" {
+		return errors.New("the name is empty")
+	}
+	if bad := strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"); bad != "" || name == "." || name == ".." {
+		return fmt.Errorf("name %q: expected letters, digits, '.', '_' and '-'", name)
+	}
+	if len(name) > 150 {
+		return fmt.Errorf("name %q: %d characters, expected at most 150", name, len(name))
+	}
+	return nil
+}
+
+func checkTopic(name string) error {
+	if err := checkName(name); err != nil {
+		return fmt.Errorf("topic: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millstream-io/millstream/streams/internal/op"
+	"github.com/millstream-io/millstream/streams/serde"
+)
+
+// Option is an optional argument of a verb. An option that a verb has no use for
+// is a mistake that Build reports.
+type Option struct {
+	kind  optionKind
+	value any
+}
+
+type optionKind uint16
+
+const (
+	optNamed optionKind = 1 << iota
+	optStore
+	optEmit
+	optKeys
+	optValues
+	optEventTime
+	optPartitioner
+	optPartitions
+	optKeepLate
+	optNoChangelog
+)
+
+var optionNames = map[optionKind]string{
+	optNamed: "Named", optStore: "Store", optEmit: "Emit...", optKeys: "Keys", optValues: "Values",
+	optEventTime: "EventTime", optPartitioner: "Partitioner", optPartitions: "Partitions",
+	optKeepLate: "KeepLate", optNoChangelog: "NoChangelog",
+}
+
+// Named gives the operator its name, which errors, metrics and internal topics
+// use. Default: the store's name, or verb and number.
+func Named(name string) Option { return Option{optNamed, name} }
+
+// Store names the state of an aggregate or table: its changelog topic is
+// <app>-<name>-changelog, and queries ask for it. Every state needs a name.
+func Store(name string) Option { return Option{optStore, name} }
+
+// EmitOnCommit emits, at each commit, the entries that changed since the last,
+// each once. The default.
+func EmitOnCommit() Option { return Option{optEmit, op.EmitOnCommit} }
+
+// EmitEveryUpdate emits after every record.
+func EmitEveryUpdate() Option { return Option{optEmit, op.EmitEveryUpdate} }
+
+// EmitOnClose emits each window's result once, when stream time reaches its end
+// plus grace. Of windowed aggregates only.
+func EmitOnClose() Option { return Option{optEmit, op.EmitOnClose} }
+
+// Keys sets the serde of the keys.
+func Keys[K any](s serde.Serde[K]) Option { return Option{optKeys, s} }
+
+// Values sets the serde of the values.
+func Values[V any](s serde.Serde[V]) Option { return Option{optValues, s} }
+
+// EventTime, of From, takes the event time from the record instead of its
+// timestamp in the log. It must be a function of its arguments alone.
+func EventTime[K, V any](fn func(k K, v V) time.Time) Option {
+	return Option{optEventTime, op.Extractor[K, V](func(k K, v V) int64 { return fn(k, v).UnixMilli() })}
+}
+
+// Partitioner, of To and Repartition, chooses the partition, 0 <= p < partitions.
+// Default: by the key's bytes (murmur2), as Kafka does; without a key in turn.
+func Partitioner[K, V any](fn func(k K, v V, partitions int32) int32) Option {
+	return Option{optPartitioner, op.Partitioner[K, V](fn)}
+}
+
+// Partitions, of Repartition and GroupBy, is the number of partitions of the
+// repartition topic. Default: that of the widest input.
+func Partitions(n int32) Option { return Option{optPartitions, n} }
+
+// KeepLate sends a windowed aggregate's late records to the dead-letter topic.
+// Default: they are only counted.
+func KeepLate() Option { return Option{optKeepLate, true} }
+
+// NoChangelog keeps the state out of the log: it is lost with the local directory
+// and is rebuilt from nothing.
+func NoChangelog() Option { return Option{optNoChangelog, true} }
+
+// options are a verb's options, taken apart.
+type options struct {
+	given optionKind
+	value map[optionKind]any
+	errs  []error
+}
+
+func parse(verb string, allowed optionKind, opts []Option) options {
+	o := options{value: map[optionKind]any{}}
+	for _, x := range opts {
+		switch {
+		case x.kind == 0:
+			o.errs = append(o.errs, errors.New("an option is empty"))
+		case x.kind&allowed == 0:
+			o.errs = append(o.errs, fmt.Errorf("option %s does not belong to %s", optionNames[x.kind], verb))
+		case o.given&x.kind != 0:
+			o.errs = append(o.errs, fmt.Errorf("option %s is given twice", optionNames[x.kind]))
+		default:
+			o.given |= x.kind
+			o.value[x.kind] = x.value
+		}
+	}
+	return o
+}
+
+func (o *options) string(k optionKind) string {
+	s, _ := o.value[k].(string)
+	return s
+}
+
+// typed returns the option's value as a T; ok is false if it was not given. The
+// wrong type is a mistake.
+func typed[T any](o *options, k optionKind) (v T, ok bool) {
+	x, given := o.value[k]
+	if !given {
+		return v, false
+	}
+	v, ok = x.(T)
+	if !ok {
+		o.errs = append(o.errs, fmt.Errorf("option %s is for other types: it is a %T, expected %T", optionNames[k], x, (*T)(nil)))
+	}
+	return v, ok
+}
+
+// serdeOf is a serde that may be missing; that matters only where bytes are made.
+type serdeOf[T any] struct {
+	s   serde.Serde[T]
+	err error
+}
+
+func (s serdeOf[T]) name() string {
+	if s.s == nil {
+		return ""
+	}
+	return s.s.Name()
+}
+
+// serdeFor takes the option's serde, else the one of the type.
+func serdeFor[T any](b *Builder, o *options, k optionKind) serdeOf[T] {
+	if s, ok := typed[serde.Serde[T]](o, k); ok {
+		return serdeOf[T]{s: s}
+	}
+	s, err := serde.For[T](&b.registry)
+	return serdeOf[T]{s, err}
+}
+
+// override takes the option's serde, else old.
+func override[T any](o *options, k optionKind, old serdeOf[T]) serdeOf[T] {
+	if s, ok := typed[serde.Serde[T]](o, k); ok {
+		return serdeOf[T]{s: s}
+	}
+	return old
+}
+
+// need reports a missing serde.
+func need[T any](o *options, what string, s serdeOf[T]) {
+	if s.err != nil {
+		o.errs = append(o.errs, fmt.Errorf("%s: %w", what, s.err))
+	}
+}
