@@ -161,8 +161,8 @@ func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
 	return readAll(dst, d.r, len(src)*3, limit)
 }
 
-// zstdEncoder and zstdDecoder are shared: EncodeAll and DecodeAll may be called
-// at once. The window is kept small: batches are, and each idle coder holds one.
+// The zstd coders are shared: EncodeAll and DecodeAll may be called at once.
+// The encoder's window is kept small: batches are, and each idle coder holds one.
 var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
@@ -171,42 +171,37 @@ var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 	return e
 })
 
-var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		panic("record: zstd decoder: " + err.Error())
-	}
-	return d
-})
+// zstdDecoders are kept by their bound, which only the decoder itself can
+// hold: a frame's own size may be absent or a lie. Bounds come from
+// configuration, so they are few. (The decoder's limit by the destination's
+// capacity is not used: it reports a full one like a corrupt block.)
+var zstdDecoders sync.Map // int -> *zstd.Decoder
 
-// decompressZstd relies on the decoder never growing dst: the frame's own
-// size is a hint only, because a sender may leave it out or lie.
+func zstdDecoder(limit int) (*zstd.Decoder, error) {
+	if d, ok := zstdDecoders.Load(limit); ok {
+		return d.(*zstd.Decoder), nil
+	}
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(uint64(limit)))
+	if err != nil {
+		return nil, err
+	}
+	kept, _ := zstdDecoders.LoadOrStore(limit, d)
+	return kept.(*zstd.Decoder), nil
+}
+
 func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
-	guess := len(src) * 4
-	var h zstd.Header
-	if err := h.Decode(src); err != nil {
+	d, err := zstdDecoder(limit)
+	if err != nil {
+		return dst, err
+	}
+	out, err := d.DecodeAll(src, dst)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || err == nil && len(out) > limit {
+		return dst, tooLarge(limit)
+	}
+	if err != nil {
 		return dst, unexpectedEOF(err)
 	}
-	if h.HasFCS {
-		if h.FrameContentSize > uint64(limit) {
-			return dst, tooLarge(limit)
-		}
-		guess = int(h.FrameContentSize)
-	}
-	for {
-		dst = slices.Grow(dst[:0], min(max(guess, 512), limit))
-		room := dst[:0:min(cap(dst), limit)]
-		out, err := zstdDecoder().DecodeAll(src, room)
-		switch {
-		case err == nil:
-			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return dst, unexpectedEOF(err)
-		case cap(room) >= limit:
-			return dst, tooLarge(limit)
-		}
-		guess = cap(room) * 4
-	}
+	return out, nil
 }
 
 // decompressSnappy reads both forms: Kafka's Java client writes xerial's
