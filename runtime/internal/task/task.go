@@ -1,0 +1,252 @@
+package task
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/runtime/internal/plan"
+	"github.com/millstream-io/millstream/streams/processor"
+	"github.com/millstream-io/millstream/streams/state"
+	"github.com/millstream-io/millstream/streams/topology"
+)
+
+// Action is what happens to a record that cannot be used.
+type Action uint8
+
+const (
+	DeadLetter Action = iota // to the dead-letter topic, counted
+	Skip                     // counted
+	Stop                     // an error (bad records only)
+)
+
+// Config makes a task.
+type Config struct {
+	ID       plan.TaskID
+	Plan     *plan.Plan
+	Topology *topology.Topology
+	DB       state.DB
+	Logger   *slog.Logger
+
+	CacheBytes  int64
+	IdleAfter   time.Duration // 0: an idle input holds time back for ever
+	MaxTaskIdle time.Duration
+	Bounded     bool // an input without data is waited for until it has ended
+	BadRecord   Action
+	Late        Action
+}
+
+// Task is one sub-topology on one partition.
+type Task struct {
+	cfg     Config
+	sub     *plan.Sub
+	inputs  []*input
+	overlay *overlay
+	stores  []storeState
+
+	unit   processor.Unit
+	writer logclient.Writer
+	err    error // of a Send, Changelog or Late, which a unit might swallow
+
+	streamTime int64
+	maxEvent   int64
+	last       *PositionRecord // as committed last
+
+	sent               int64
+	sentOnce, sentIdle bool
+	decision           Decision
+	decided            int64
+
+	dirty        bool      // there is something to commit
+	waitingSince time.Time // since when an input without data holds the others up
+	turn         int32     // of records without a key
+	pending      pending
+	counts       Counts
+	out          output
+	rec          processor.Record // the record that is processed
+	headers      []processor.Header
+	view         record.View
+}
+
+// storeState is what a task knows of one store's changelog.
+type storeState struct {
+	changelog record.TopicPartition // Topic empty: none
+	end       logclient.OffsetEpoch // after the last committed record
+	// firsts, of a window store: by live window, an offset at or before its first record.
+	firsts map[int64]record.Offset
+}
+
+// Counts are what a transaction counted; they matter only once it is committed.
+type Counts struct {
+	Late         map[string]int64 // by operator
+	DeadLettered int64
+	Skipped      int64
+	Out          map[string]Volume // by topic
+	Changelog    int64             // records
+}
+
+// Volume is a number of records and their bytes.
+type Volume struct{ Records, Bytes int64 }
+
+// New makes a task. Start must be called before anything else.
+func New(cfg Config) *Task {
+	sub := &cfg.Plan.Subs[cfg.ID.Sub]
+	t := &Task{cfg: cfg, sub: sub}
+	t.overlay = newOverlay(cfg.ID.Key(), sub.Stores, cfg.DB)
+	t.stores = make([]storeState, len(sub.Stores))
+	for i, s := range sub.Stores {
+		if s.Changelog != "" {
+			t.stores[i].changelog = record.TopicPartition{Topic: s.Changelog, Partition: record.Partition(cfg.ID.Partition)}
+		}
+		t.stores[i].firsts = map[int64]record.Offset{}
+	}
+	t.counts.reset()
+	return t
+}
+
+func (c *Counts) reset() { *c = Counts{Late: map[string]int64{}, Out: map[string]Volume{}} }
+
+// ID names the task.
+func (t *Task) ID() plan.TaskID { return t.cfg.ID }
+
+// Inputs are the partitions that the task reads.
+func (t *Task) Inputs() []record.TopicPartition {
+	var tps []record.TopicPartition
+	for _, in := range newInputs(t.sub, t.cfg.ID) {
+		tps = append(tps, in.tp)
+	}
+	return tps
+}
+
+// KeepChunks reports whether decoded values alias what a reader lends.
+func (t *Task) KeepChunks() bool {
+	return slices.ContainsFunc(t.sub.Sources, func(id topology.NodeID) bool { return t.cfg.Topology.Nodes[id].KeepChunks })
+}
+
+// Start builds the unit from committed state. last is the task's position
+// record, nil if there is none; from has the offset where each input begins.
+// It may be called again after Drop.
+func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record.Offset, w logclient.Writer, now time.Time) (err error) {
+	if last == nil {
+		last = fresh()
+	}
+	t.last, t.writer, t.err = last, w, nil
+	t.streamTime, t.maxEvent = last.StreamTime, last.MaxEvent
+	t.sent, t.sentOnce, t.sentIdle = last.Sent, last.SentOnce, last.SentIdle
+	t.decision, t.decided = last.Decision, last.Decided
+	t.waitingSince, t.dirty = time.Time{}, false
+	ends := map[record.TopicPartition]record.Offset{}
+	for _, in := range t.inputs {
+		ends[in.tp] = in.end
+	}
+	t.inputs = newInputs(t.sub, t.cfg.ID)
+	for _, in := range t.inputs {
+		in.next, in.lastAt = from[in.tp], now
+		if end, ok := ends[in.tp]; ok {
+			in.end = end
+		}
+		for _, p := range last.Inputs {
+			if p.Topic == in.tp.Topic && p.Partition == in.tp.Partition {
+				in.seen, in.time = p.Seen, p.Time
+				restoreUpstream(in.upstream, p.Upstream)
+			}
+		}
+	}
+	t.publishPositions()
+	defer t.recover(&err)
+	t.rec = processor.Record{}
+	if t.unit, err = t.cfg.Topology.Instantiate(t.sub.SubTopology, t); err != nil {
+		return t.fail(err)
+	}
+	if err = t.unit.Restore(t.streamTime, last.Frontier); err != nil {
+		return t.fail(fmt.Errorf("restore: %w", err))
+	}
+	t.applyExpired() // nothing of a transaction is in it
+	return nil
+}
+
+func restoreUpstream(dst, src []UpstreamTime) {
+	for i := range dst {
+		for _, s := range src {
+			if s.Task == dst[i].Task {
+				dst[i] = s
+			}
+		}
+	}
+}
+
+// Drop forgets the running transaction and the unit with it.
+func (t *Task) Drop() {
+	for _, in := range t.inputs {
+		in.drop()
+	}
+	t.unit, t.err, t.dirty = nil, nil, false
+	t.pending.reset()
+	t.counts.reset()
+}
+
+// Add hands over a batch of one of the task's inputs; the task releases it.
+func (t *Task) Add(b logclient.Batch) {
+	tp := b.TopicPartition()
+	for _, in := range t.inputs {
+		if in.tp == tp {
+			in.queue = append(in.queue, b)
+			return
+		}
+	}
+	b.Release()
+}
+
+// Queued is the number of batches that wait in an input.
+func (t *Task) Queued(tp record.TopicPartition) int {
+	for _, in := range t.inputs {
+		if in.tp == tp {
+			return len(in.queue)
+		}
+	}
+	return 0
+}
+
+// Dirty reports whether there is something to commit.
+func (t *Task) Dirty() bool { return t.dirty || t.pending.expired != nil }
+
+// StreamTime is the task's stream time, processor.NoTime before the first record.
+func (t *Task) StreamTime() int64 { return t.streamTime }
+
+// MaxEvent is the greatest timestamp seen in any input.
+func (t *Task) MaxEvent() int64 { return t.maxEvent }
+
+// LastWindowEnd is what processor.Unit says.
+func (t *Task) LastWindowEnd(ms int64) int64 { return t.unit.LastWindowEnd(ms) }
+
+// Usage is what the unit holds and what the running transaction has collected.
+func (t *Task) Usage() (processor.Usage, int64) { return t.unit.Usage(), t.pending.bytes() }
+
+// SetEnd tells a bounded run's task where an input ends.
+func (t *Task) SetEnd(tp record.TopicPartition, end record.Offset) {
+	for _, in := range t.inputs {
+		if in.tp == tp {
+			in.end = end
+		}
+	}
+}
+
+// Drained reports whether every input was processed up to its end.
+func (t *Task) Drained() bool {
+	for _, in := range t.inputs {
+		if !in.ended() {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *Task) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Task: t.cfg.ID, Topic: t.rec.Topic, Partition: t.rec.Partition, Offset: t.rec.Offset, Err: err}
+}
