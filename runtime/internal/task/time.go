@@ -72,7 +72,7 @@ func (t *Task) Tick(now time.Time) (err error) {
 		return nil
 	}
 	closes := ms >= t.unit.NextTime()
-	if closes || (t.writesRepartition() && ms-t.sent >= t.idleQuantum()) {
+	if closes || (t.writesRepartition() && (!t.sentOnce || ms-t.sent >= t.idleQuantum())) {
 		t.dirty = true
 		t.decision, t.decided = IdleDecision, ms
 	}
