@@ -3,7 +3,6 @@ package task
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -39,7 +38,6 @@ func (t *Task) Flush(in logclient.Positions) (err error) {
 	for _, i := range t.inputs {
 		in[i.tp] = logclient.Position{Offset: i.next, Epoch: record.NoLeaderEpoch}
 	}
-	t.last = p
 	return nil
 }
 
@@ -50,9 +48,7 @@ func (t *Task) sendWatermarks() error {
 	switch {
 	case !t.writesRepartition():
 		return nil
-	case ms == processor.NoTime && (t.sentOnce || t.sentIdle || t.anySeen()):
-		return nil
-	case ms == processor.NoTime && !t.idleDue():
+	case ms == processor.NoTime && (t.sentOnce || t.sentIdle || !t.allIdle):
 		return nil
 	case ms != processor.NoTime && t.sentOnce && ms <= t.sent:
 		return nil
@@ -80,12 +76,6 @@ func (t *Task) sendWatermarks() error {
 	}
 	return nil
 }
-
-func (t *Task) anySeen() bool { return slices.ContainsFunc(t.inputs, func(in *input) bool { return in.seen }) }
-
-// idleDue reports whether a task without any time says so downstream: it does
-// when IdleAfter made it dirty, which nothing else does before the first record.
-func (t *Task) idleDue() bool { return t.cfg.IdleAfter > 0 }
 
 // position is the task's position record as of now.
 func (t *Task) position() *PositionRecord {
@@ -123,6 +113,13 @@ func (t *Task) Committed(ends map[record.TopicPartition]logclient.OffsetEpoch) (
 		in.records, in.bytes, in.moved = 0, 0, false
 	}
 	t.dirty = false
+	for i, v := range t.outs {
+		if v.Records > 0 {
+			c := t.counts.Out[t.sub.Outputs[i].Topic]
+			t.counts.Out[t.sub.Outputs[i].Topic] = Volume{c.Records + v.Records, c.Bytes + v.Bytes}
+		}
+	}
+	clear(t.outs)
 	counts = t.counts
 	t.counts.reset()
 	return counts, inputs
@@ -193,14 +190,4 @@ func (t *Task) publishPositions() {
 	o.mu.Lock()
 	o.positions, o.streamTime = ps, t.streamTime
 	o.mu.Unlock()
-}
-
-// oldestNeeded is the changelog offset below which a window store's changelog
-// may be deleted once a checkpoint stands at checkpointed.
-func (t *Task) oldestNeeded(store int, checkpointed record.Offset) record.Offset {
-	least := record.Offset(math.MaxInt64)
-	for _, at := range t.stores[store].firsts {
-		least = min(least, at)
-	}
-	return min(least, checkpointed)
 }

@@ -14,8 +14,8 @@ import (
 // A window store has a table per window, so that a window expires as one piece;
 // a key-value store has the one table of "window" 0.
 type layer struct {
-	stores []layerStore
-	bytes  int64
+	stores  []layerStore
+	bytes   int64
 	entries int64
 }
 

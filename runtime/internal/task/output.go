@@ -103,15 +103,13 @@ func (t *Task) Send(sink int, r *processor.Record, partition int32) error {
 	}
 	t.out.headers = hs
 	v := record.View{Key: r.Key, Value: r.Value, Headers: hs, Timestamp: r.Timestamp}
+	t.outs[sink].Records++
+	t.outs[sink].Bytes += int64(len(v.Key) + len(v.Value))
 	return t.keep(t.write(o.Topic, record.Partition(partition), &v))
 }
 
-// write appends to the transaction and counts.
+// write appends to the transaction.
 func (t *Task) write(topic string, p record.Partition, v *record.View) error {
-	c := t.counts.Out[topic]
-	c.Records++
-	c.Bytes += int64(len(v.Key) + len(v.Value))
-	t.counts.Out[topic] = c
 	t.dirty = true
 	if err := t.writer.Append(record.TopicPartition{Topic: topic, Partition: p}, v); err != nil {
 		return fmt.Errorf("write to %s-%d: %w", topic, p, err)
@@ -191,4 +189,3 @@ func time64(b []byte) (int64, bool) {
 	}
 	return int64(binary.BigEndian.Uint64(b)), true
 }
-

@@ -2,7 +2,6 @@ package task
 
 import (
 	"bytes"
-	"math"
 	"sync"
 
 	"github.com/millstream-io/millstream/runtime/internal/plan"
@@ -37,7 +36,7 @@ type overlay struct {
 func newOverlay(task state.TaskKey, stores []plan.Store, db state.DB) *overlay {
 	o := &overlay{task: task, stores: stores, db: db, active: newLayer(stores), expired: make([]int64, len(stores))}
 	for i := range o.expired {
-		o.expired[i] = math.MinInt64
+		o.expired[i] = minTime
 	}
 	return o
 }
@@ -77,7 +76,7 @@ func (o *overlay) get(store int, key, dst []byte) ([]byte, bool, error) {
 // database has been opened for reading: from then on the scan reads a snapshot
 // and its caller may let go of mu.
 func (o *overlay) scan(store int, from, to []byte, opened func(), fn func(key, value []byte) bool) error {
-	if o.stores[store].Spec.Kind == state.Window && o.expired[store] != math.MinInt64 {
+	if o.stores[store].Spec.Kind == state.Window && o.expired[store] != minTime {
 		if live := state.AppendWindowStart(nil, o.expired[store]); bytes.Compare(from, live) < 0 {
 			from = live
 		}

@@ -53,7 +53,8 @@ type Task struct {
 
 	streamTime int64
 	maxEvent   int64
-	last       *PositionRecord // as committed last
+	allIdle    bool     // no input ever had a record, and none is waited for
+	outs       []Volume // by sink, of the running transaction
 
 	sent               int64
 	sentOnce, sentIdle bool
@@ -76,7 +77,8 @@ type storeState struct {
 	changelog record.TopicPartition // Topic empty: none
 	end       logclient.OffsetEpoch // after the last committed record
 	// firsts, of a window store: by live window, an offset at or before its first record.
-	firsts map[int64]record.Offset
+	firsts                map[int64]record.Offset
+	checkpointed, trimmed record.Offset // of the last finished checkpoint; where the changelog was cut for it
 }
 
 // Counts are what a transaction counted; they matter only once it is committed.
@@ -103,6 +105,7 @@ func New(cfg Config) *Task {
 		}
 		t.stores[i].firsts = map[int64]record.Offset{}
 	}
+	t.outs = make([]Volume, len(sub.Outputs))
 	t.counts.reset()
 	return t
 }
@@ -133,7 +136,7 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 	if last == nil {
 		last = fresh()
 	}
-	t.last, t.writer, t.err = last, w, nil
+	t.writer, t.err, t.allIdle = w, nil, false
 	t.streamTime, t.maxEvent = last.StreamTime, last.MaxEvent
 	t.sent, t.sentOnce, t.sentIdle = last.Sent, last.SentOnce, last.SentIdle
 	t.decision, t.decided = last.Decision, last.Decided
@@ -186,6 +189,7 @@ func (t *Task) Drop() {
 	t.unit, t.err, t.dirty = nil, nil, false
 	t.pending.reset()
 	t.counts.reset()
+	clear(t.outs)
 }
 
 // Add hands over a batch of one of the task's inputs; the task releases it.

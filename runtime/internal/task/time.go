@@ -27,6 +27,7 @@ func (t *Task) inputTime(now time.Time) (ms int64, ok bool) {
 // observe raises stream time to what the inputs say.
 func (t *Task) observe(now time.Time) error {
 	ms, ok := t.inputTime(now)
+	t.allIdle = !ok
 	if !ok || ms <= t.streamTime || ms == processor.MaxTime {
 		return nil
 	}
@@ -61,6 +62,7 @@ func (t *Task) Tick(now time.Time) (err error) {
 	defer t.recover(&err)
 	t.rec = processor.Record{}
 	ms, ok := t.inputTime(now)
+	t.allIdle = !ok
 	switch {
 	case !ok:
 		// No input ever had a record: downstream need not wait for this task.
