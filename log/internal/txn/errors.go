@@ -17,3 +17,13 @@ var (
 	// ErrInvalidTimeout: the transaction timeout is not within the broker's bound.
 	ErrInvalidTimeout = errors.New("txn: transaction timeout out of bounds")
 )
+
+// errBadRecord: a record of __transaction_state that is not Kafka's schema.
+var errBadRecord = errors.New("not a transaction record")
+
+func orBad(err error) error {
+	if err == nil {
+		return errBadRecord
+	}
+	return err
+}
