@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -94,22 +95,13 @@ func (m *Mem) find(name string) *memNode {
 	n := m.root
 	for rest := name[1:]; rest != "" && n != nil; {
 		var part string
-		part, rest, _ = cutSlash(rest)
+		part, rest, _ = strings.Cut(rest, "/")
 		if !n.isDir() {
 			return nil
 		}
 		n = n.entries[part]
 	}
 	return n
-}
-
-func cutSlash(s string) (before, after string, found bool) {
-	for i := range len(s) {
-		if s[i] == '/' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
 }
 
 // parent is the directory that holds (or would hold) name, and the entry's name.
@@ -242,6 +234,8 @@ func (m *Mem) Rename(oldname, newname string) error {
 		return pathError("rename", oldname, fs.ErrNotExist)
 	case n == target:
 		return nil
+	case n.isDir() && strings.HasPrefix(clean(newname), clean(oldname)+"/"):
+		return pathError("rename", newname, syscall.EINVAL)
 	case target != nil && target.isDir() && !n.isDir():
 		return pathError("rename", newname, syscall.EEXIST)
 	case target != nil && !target.isDir() && n.isDir():
@@ -282,7 +276,7 @@ func (m *Mem) MkdirAll(name string) error {
 	n := m.root
 	for rest := clean(name)[1:]; rest != ""; {
 		var part string
-		part, rest, _ = cutSlash(rest)
+		part, rest, _ = strings.Cut(rest, "/")
 		next := n.entries[part]
 		if next == nil {
 			next = newMemDir()
