@@ -39,12 +39,12 @@ const (
 
 var internSeed = maphash.MakeSeed()
 
-// interner remembers strings in a direct-mapped table: a key that hashes to a
-// slot that holds another takes its place. The table doubles while more than a
-// quarter of its slots were taken over since it last grew.
+// interner remembers strings in a table of pairs of slots. A key stands in one
+// slot of its pair; a new one takes the first and moves the older one to the
+// second. The table doubles when a quarter of its size has been pushed out.
 type interner struct {
-	slots  []string
-	losses int
+	slots  []string // "": free
+	losses int      // strings pushed out since the table last grew
 }
 
 func (in *interner) Decode(b []byte) (string, error) {
@@ -54,8 +54,11 @@ func (in *interner) Decode(b []byte) (string, error) {
 	if in.slots == nil {
 		in.slots = make([]string, internFirst)
 	}
-	i := maphash.Bytes(internSeed, b) & uint64(len(in.slots)-1)
+	i := maphash.Bytes(internSeed, b) & uint64(len(in.slots)-2)
 	if s := in.slots[i]; s == string(b) {
+		return s, nil
+	}
+	if s := in.slots[i+1]; s == string(b) {
 		return s, nil
 	}
 	return in.miss(i, b), nil
@@ -63,15 +66,22 @@ func (in *interner) Decode(b []byte) (string, error) {
 
 func (in *interner) miss(i uint64, b []byte) string {
 	s := string(b)
-	if in.slots[i] != "" {
+	if in.slots[i+1] != "" {
 		in.losses++
 		if in.losses > len(in.slots)/4 && len(in.slots) < internMost {
 			in.grow()
-			i = maphash.String(internSeed, s) & uint64(len(in.slots)-1)
+			i = maphash.String(internSeed, s) & uint64(len(in.slots)-2)
 		}
 	}
-	in.slots[i] = s
+	in.put(i, s)
 	return s
+}
+
+func (in *interner) put(i uint64, s string) {
+	if in.slots[i] != "" {
+		in.slots[i+1] = in.slots[i]
+	}
+	in.slots[i] = s
 }
 
 func (in *interner) grow() {
@@ -80,7 +90,7 @@ func (in *interner) grow() {
 	in.losses = 0
 	for _, s := range old {
 		if s != "" {
-			in.slots[maphash.String(internSeed, s)&uint64(len(in.slots)-1)] = s
+			in.put(maphash.String(internSeed, s)&uint64(len(in.slots)-2), s)
 		}
 	}
 }

@@ -67,7 +67,8 @@ func (t *Task) Unit() *Unit {
 func (t *Task) addState(id topology.NodeID, s stateOp) {
 	t.unit.states = append(t.unit.states, nodeState{id, s})
 	if w, ok := s.(windowOp); ok {
-		t.unit.windows = append(t.unit.windows, nodeWindow{id, w})
+		due, advanced := w.times()
+		t.unit.windows = append(t.unit.windows, nodeWindow{id, due, advanced, w})
 	}
 }
 

@@ -22,10 +22,12 @@ type stateOp interface {
 
 // windowOp is an operator with a window store.
 type windowOp interface {
-	nextTime() int64
+	// times are where the operator keeps the stream time of its next close or
+	// expiry, and the stream time up to which it has advanced.
+	times() (due, advanced *int64)
+	// advance does what is due first: one window closes, or windows expire.
 	advance(c *Ctx) error
 	restore(advanced int64) error
-	advancedTo() *int64
 	lastEnd(timestampMS int64) int64
 }
 
@@ -35,7 +37,8 @@ type nodeState struct {
 }
 
 type nodeWindow struct {
-	id topology.NodeID
+	id            topology.NodeID
+	due, advanced *int64
 	windowOp
 }
 
@@ -82,7 +85,7 @@ func (u *Unit) EventTime(source int, r *processor.Record) (int64, error) {
 func (u *Unit) NextTime() int64 {
 	at := processor.MaxTime
 	for i := range u.windows {
-		at = min(at, u.windows[i].nextTime())
+		at = min(at, *u.windows[i].due)
 	}
 	return at
 }
@@ -93,7 +96,7 @@ func (u *Unit) Advance(streamTimeMS int64) error {
 	for {
 		next, at := -1, processor.MaxTime
 		for i := range u.windows {
-			if t := u.windows[i].nextTime(); t < at {
+			if t := *u.windows[i].due; t < at {
 				next, at = i, t
 			}
 		}
@@ -105,9 +108,7 @@ func (u *Unit) Advance(streamTimeMS int64) error {
 		}
 	}
 	for _, w := range u.windows {
-		if a := w.advancedTo(); *a < streamTimeMS {
-			*a = streamTimeMS
-		}
+		*w.advanced = max(*w.advanced, streamTimeMS)
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (u *Unit) Committed() {
 func (u *Unit) Frontier(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(u.windows)))
 	for _, w := range u.windows {
-		dst = binary.AppendVarint(dst, *w.advancedTo())
+		dst = binary.AppendVarint(dst, *w.advanced)
 	}
 	return dst
 }

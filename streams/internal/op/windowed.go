@@ -37,14 +37,17 @@ type windowed[K, V, A any] struct {
 	wins *cache.Windows[A]
 	step Step[K, V, A]
 
-	windows  window.Windows
-	keepLate bool
-	input    serde.Serde[V]
-	late     processor.Record
-	valBuf   []byte
+	windows    window.Windows
+	every      int64 // the windows' advance
+	closeAfter int64 // size plus grace
+	keepLate   bool
+	input      serde.Serde[V]
+	late       processor.Record
+	valBuf     []byte
 
 	advanced   int64
 	open, live int64
+	due        int64 // stream time of the next close or expiry
 
 	// The latest window found by a record's time: most records fall into it.
 	first, last int64
@@ -55,8 +58,9 @@ type windowed[K, V, A any] struct {
 func NewWindowedAggregate[K, V, A any](t *Task, a WindowedAggregate[K, V, A], next Changed[K, A]) Next[K, V] {
 	g := &windowed[K, V, A]{
 		stateful: newStateful(t, a.Aggregate, next), step: a.Step,
-		windows: a.Windows, keepLate: a.KeepLate, input: a.Input,
-		advanced: processor.NoTime, open: none, live: none,
+		windows: a.Windows, every: a.Windows.AdvanceMS(), closeAfter: a.Windows.SizeMS() + a.Windows.GraceMS(),
+		keepLate: a.KeepLate, input: a.Input,
+		advanced: processor.NoTime, open: none, live: none, due: processor.MaxTime,
 	}
 	g.wins = cache.NewWindows[A](t.host, g.store, a.Values, t.budget)
 	t.addState(g.Node, g)
@@ -79,14 +83,14 @@ func (g *windowed[K, V, A]) process(c *Ctx, k K, v V) {
 	// that have closed here stay closed in any case.
 	now := max(c.StreamTime, g.advanced)
 	late := false
-	for start := g.first; start <= g.last; start += g.windows.AdvanceMS() {
-		if now >= g.windows.CloseMS(start) {
+	for start := g.first; start <= g.last; start += g.every {
+		if now >= g.closeMS(start) {
 			late = true
-			continue
-		}
-		g.fold(c, k, v, key, start)
-		if c.err != nil {
+		} else if g.fold(c, k, v, key, start); c.err != nil {
 			return
+		}
+		if start == g.last {
+			break // and never past the end of time
 		}
 	}
 	if late {
@@ -119,11 +123,8 @@ func (g *windowed[K, V, A]) fold(c *Ctx, k K, v V, key []byte, start int64) {
 	}
 	e.TimestampMS = max(e.TimestampMS, c.Timestamp)
 	g.wins.Changed(e)
-	if start < g.live {
-		g.live = start
-	}
-	if start < g.open && g.Emit == EmitOnClose {
-		g.open = start
+	if start < g.live || start < g.open && g.Emit == EmitOnClose {
+		g.opened(start)
 	}
 	if g.Emit == EmitEveryUpdate {
 		g.update(c, k, key, g.windows.Window(start), old, e.Value, change(existed), e.TimestampMS)
@@ -151,33 +152,56 @@ func (g *windowed[K, V, A]) tooLate(c *Ctx, k K, v V, key []byte) {
 	}
 }
 
-// nextTime is the stream time of the next close or expiry.
-func (g *windowed[K, V, A]) nextTime() int64 {
-	at := processor.MaxTime
-	if g.open != none {
-		at = g.windows.CloseMS(g.open)
+// closeMS is windows.CloseMS, small enough to be inlined.
+func (g *windowed[K, V, A]) closeMS(start int64) int64 {
+	if at := start + g.closeAfter; at >= start {
+		return at
 	}
-	if g.live != none {
-		at = min(at, g.windows.ExpireMS(g.live))
-	}
-	return at
+	return processor.MaxTime
 }
 
-// advance does what is due at nextTime: a window closes, or windows expire.
+// opened takes note of a window that begins before all others.
+func (g *windowed[K, V, A]) opened(start int64) {
+	g.live = min(g.live, start)
+	if g.Emit == EmitOnClose {
+		g.open = min(g.open, start)
+	}
+	g.schedule()
+}
+
+// schedule computes due after open or live has changed.
+func (g *windowed[K, V, A]) schedule() {
+	g.due = processor.MaxTime
+	if g.open != none {
+		g.due = g.closeMS(g.open)
+	}
+	if g.live != none {
+		g.due = min(g.due, g.windows.ExpireMS(g.live))
+	}
+}
+
+func (g *windowed[K, V, A]) times() (due, advanced *int64) { return &g.due, &g.advanced }
+
+// advance does what is due: a window closes, or windows expire.
 func (g *windowed[K, V, A]) advance(c *Ctx) error {
-	at := g.nextTime()
+	defer g.schedule()
+	at := g.due
 	g.advanced = max(g.advanced, at)
-	if g.open != none && g.windows.CloseMS(g.open) == at {
+	if g.open != none && g.closeMS(g.open) == at {
 		return g.closeWindow(c, g.open, at)
 	}
 	return g.expire(c)
 }
 
+// closeWindow emits a window's results. They carry the last millisecond before
+// the closing time as stream time: they come before anything that was read at the
+// closing time, so that they are not late for a window downstream that closes at
+// the same time (seconds counted into a minute, without grace).
 func (g *windowed[K, V, A]) closeWindow(c *Ctx, start, at int64) error {
 	w := g.windows.Window(start)
 	err := g.wins.Ascend(start, func(key []byte, v A, timestampMS int64) error {
 		var old A
-		return g.emit(c, key, w, old, v, HasNew, timestampMS, at)
+		return g.emit(c, key, w, old, v, HasNew, timestampMS, at-1)
 	})
 	if err != nil {
 		return err
@@ -237,6 +261,7 @@ func (g *windowed[K, V, A]) emitDirty(c *Ctx, before int64) error {
 
 // restore sets the time state of the last commit and finds the windows that are there.
 func (g *windowed[K, V, A]) restore(advanced int64) error {
+	defer g.schedule()
 	g.advanced = advanced
 	before := int64(math.MinInt64)
 	if advanced != processor.NoTime {
@@ -249,15 +274,13 @@ func (g *windowed[K, V, A]) restore(advanced int64) error {
 	if g.live, err = g.nextStart(before); err != nil || g.Emit != EmitOnClose {
 		return err
 	}
-	for g.open = g.live; g.open != none && g.windows.CloseMS(g.open) <= advanced; {
+	for g.open = g.live; g.open != none && g.closeMS(g.open) <= advanced; {
 		if g.open, err = g.nextStart(g.open + 1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-func (g *windowed[K, V, A]) advancedTo() *int64 { return &g.advanced }
 
 func (g *windowed[K, V, A]) lastEnd(timestampMS int64) int64 {
 	return g.windows.CloseMS(g.windows.Last(timestampMS))
