@@ -312,3 +312,25 @@ func TestCodecNames(t *testing.T) {
 		t.Errorf("brotli: %v", err)
 	}
 }
+
+func TestOffsetsOfPlainRecordsRiseWithinTheBatch(t *testing.T) {
+	b := record.NewBuilder()
+	for range 3 {
+		b.Append(&record.View{Value: []byte("v")})
+	}
+	batch, err := b.Finish(record.None)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const recordSize, atOffsetDelta = 8, 3
+	for _, deltas := range [][3]byte{{0, 0, 2}, {1, 0, 2}, {0, 1, 3}, {0, 2, 1}} {
+		bad := bytes.Clone(batch)
+		for i, d := range deltas {
+			bad[record.HeaderSize+i*recordSize+atOffsetDelta] = d << 1
+		}
+		var e *record.BatchError
+		if _, err := record.CheckRecords(seal(bad), 0); !errors.As(err, &e) || e.Field != "offset delta" {
+			t.Errorf("offset deltas %v: error %v, want one about the offset delta", deltas, err)
+		}
+	}
+}
