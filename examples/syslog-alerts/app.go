@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/millstream-io/millstream/connectors"
+	"github.com/millstream-io/millstream/runtime/engine"
+	"github.com/millstream-io/millstream/runtime/metrics"
+)
+
+// app is one run: its directory, its engine, what it has counted.
+type app struct {
+	c       config
+	std     stdio
+	dir     string
+	temp    bool
+	source  *countedSource
+	metrics *metrics.Metrics // nil without -http
+	late    atomic.Int64
+}
+
+// newApp makes the directory of a run.
+func newApp(c config, std stdio, source connectors.Source) (*app, error) {
+	a := &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source}}
+	if c.dir == "" {
+		dir, err := os.MkdirTemp("", appName+"-")
+		if err != nil {
+			return nil, fmt.Errorf("a temporary directory is needed (or give -dir): %w", err)
+		}
+		a.dir, a.temp = dir, true
+	}
+	if c.http != "" {
+		a.metrics = metrics.New()
+	}
+	return a, nil
+}
+
+// close removes a temporary directory.
+func (a *app) close() error {
+	if a.temp {
+		return os.RemoveAll(a.dir)
+	}
+	return nil
+}
+
+// engineConfig is what all ways to run have in common.
+func (a *app) engineConfig() engine.Config {
+	cfg := engine.Config{
+		Log:        "embedded:" + a.dir,
+		Partitions: int32(a.c.partitions),
+		Workers:    a.c.workers,
+		Settings:   a.c.settings(),
+		Sources:    []engine.Source{{Name: "syslog", Topic: syslogTopic, Source: a.source}},
+		Logger:     slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if a.metrics != nil {
+		cfg.Hooks = a.metrics.Hooks()
+	}
+	count := cfg.Hooks.Late
+	cfg.Hooks.Late = func(op string, records int64) {
+		a.late.Add(records)
+		if count != nil {
+			count(op, records)
+		}
+	}
+	return cfg
+}
+
+// run runs the engine until ctx is done or the input has ended.
+func (a *app) run(ctx context.Context, cfg engine.Config) (err error) {
+	topo, err := buildTopology(a.c)
+	if err != nil {
+		return err
+	}
+	eng, err := engine.New(topo, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+	stop, err := a.serve(eng)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return eng.Run(ctx)
+}
+
+// serve mounts metrics and health checks on -http.
+func (a *app) serve(eng *engine.Engine) (stop func(), err error) {
+	if a.metrics == nil {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", a.c.http)
+	if err != nil {
+		return nil, fmt.Errorf("-http: %w", err)
+	}
+	fmt.Fprintf(a.std.err, "metrics on http://%s/metrics\n", l.Addr())
+	srv := &http.Server{Handler: a.metrics.Handler(eng), ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(l)
+	return func() { srv.Close() }, nil
+}
+
+// report tells what became of the input, on stderr.
+func (a *app) report(alerts int64) {
+	fmt.Fprintf(a.std.err, "%d lines in, %d bad, %d late, %d alerts\n", a.source.lines.Load(), a.source.bad.Load(), a.late.Load(), alerts)
+	if n := a.source.bad.Load() + a.late.Load(); n > 0 && !a.temp {
+		fmt.Fprintf(a.std.err, "the bad and the late ones are kept in the topic %s in %s\n", deadLettersTopic, a.dir)
+	}
+}
+
+// countedSource counts what a source reads.
+type countedSource struct {
+	connectors.Source
+	lines, bad atomic.Int64
+}
+
+func (s *countedSource) Read(ctx context.Context, out *connectors.Batch) error {
+	before := out.Len()
+	err := s.Source.Read(ctx, out)
+	var bad int64
+	for _, r := range out.Records()[before:] {
+		if r.DeadLetter != "" {
+			bad++
+		}
+	}
+	s.bad.Add(bad)
+	s.lines.Add(int64(out.Len() - before))
+	return err
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/millstream-io/millstream/connectors"
+	"github.com/millstream-io/millstream/connectors/console"
+	"github.com/millstream-io/millstream/connectors/syslog"
+	"github.com/millstream-io/millstream/runtime/engine"
+)
+
+// idleAfter is how long a partition may be silent before its windows close by
+// the clock.
+const idleAfter = 5 * time.Second
+
+// newListener makes the syslog source of -udp and -tcp, already listening.
+func newListener(c config) (*syslog.Source, error) {
+	src := syslog.New(syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser()})
+	return src, src.Listen()
+}
+
+// listening says where a source can be reached.
+func listening(src *syslog.Source) string {
+	var on []string
+	if a := src.UDPAddr(); a != nil {
+		on = append(on, "UDP "+a.String())
+	}
+	if a := src.TCPAddr(); a != nil {
+		on = append(on, "TCP "+a.String())
+	}
+	return strings.Join(on, " and ")
+}
+
+// liveConfig is the engine's configuration with alerts on the console.
+func (a *app) liveConfig(written func([]connectors.Record)) engine.Config {
+	cfg := a.engineConfig()
+	cfg.IdleAfter = idleAfter
+	cfg.Sinks = []engine.Sink{{Name: "console", Topic: alertsTopic, Sink: console.New(console.Config{
+		Writer: a.std.out, Format: newPrinter(a.c).Format, Written: written,
+	})}}
+	return cfg
+}
+
+// runLive listens until it is stopped.
+func runLive(ctx context.Context, c config, std stdio) (err error) {
+	src, err := newListener(c)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	a, err := newApp(c, std, src)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	fmt.Fprintf(std.err, "listening on %s; counting %q per %s in %v windows, threshold %d\n", listening(src), c.match, c.by, c.window, c.threshold)
+
+	var alerts latencies
+	if err := a.run(ctx, a.liveConfig(alerts.written)); err != nil {
+		return err
+	}
+	a.report(alerts.count())
+	if n := src.Stats().Dropped; n > 0 {
+		fmt.Fprintf(std.err, "%d datagrams were dropped by the kernel\n", n)
+	}
+	return nil
+}
