@@ -72,6 +72,15 @@ func isNil(v reflect.Value) bool {
 }
 
 func holdsStrings(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t.Name() != "" { // only named types can hold themselves
+		if seen[t] {
+			return false
+		}
+		if seen == nil {
+			seen = map[reflect.Type]bool{}
+		}
+		seen[t] = true
+	}
 	switch t.Kind() {
 	case reflect.String, reflect.Interface:
 		return true
@@ -80,13 +89,6 @@ func holdsStrings(t reflect.Type, seen map[reflect.Type]bool) bool {
 	case reflect.Map:
 		return holdsStrings(t.Key(), seen) || holdsStrings(t.Elem(), seen)
 	case reflect.Struct:
-		if seen[t] {
-			return false
-		}
-		if seen == nil {
-			seen = map[reflect.Type]bool{}
-		}
-		seen[t] = true
 		for f := range t.Fields() {
 			if f.IsExported() && holdsStrings(f.Type, seen) {
 				return true
