@@ -109,20 +109,25 @@ func readSums(dir string) (sums map[string]fileSum, ok bool, finding *Finding, e
 	if err != nil {
 		return nil, false, nil, err
 	}
+	sums, finding = parseSums(path, b)
+	return sums, true, finding, nil
+}
+
+func parseSums(path string, b []byte) (map[string]fileSum, *Finding) {
 	const tail = len("00000000 end\n")
 	if len(b) < tail || string(b[len(b)-tail:]) != fmt.Sprintf("%08x end\n", crc32.Checksum(b[:len(b)-tail], castagnoli)) {
-		return nil, true, &Finding{path, 0, "the file does not match its own checksum in the last line"}, nil
+		return nil, &Finding{path, 0, "the file does not match its own checksum in the last line"}
 	}
-	sums = map[string]fileSum{}
+	sums := map[string]fileSum{}
 	for line := range strings.Lines(string(b[:len(b)-tail])) {
 		var s fileSum
 		var name string
 		if _, err := fmt.Sscanf(line, "%08x %d %s", &s.crc, &s.size, &name); err != nil {
-			return nil, true, &Finding{path, 0, fmt.Sprintf("line %q: %v", line, err)}, nil
+			return nil, &Finding{path, 0, fmt.Sprintf("line %q: %v", line, err)}
 		}
 		sums[name] = s
 	}
-	return sums, true, nil, nil
+	return sums, nil
 }
 
 func be32(b []byte) int64 { return int64(binary.BigEndian.Uint32(b)) }

@@ -35,6 +35,11 @@ func readJournal(path string) (last map[state.TaskKey]uint64, bad []int64, err e
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
+	last, bad = parseJournal(b)
+	return last, bad, nil
+}
+
+func parseJournal(b []byte) (last map[state.TaskKey]uint64, bad []int64) {
 	last = map[state.TaskKey]uint64{}
 	for off := 0; off < len(b); off += journalEntry {
 		if len(b)-off < journalEntry {
@@ -48,7 +53,7 @@ func readJournal(path string) (last map[state.TaskKey]uint64, bad []int64, err e
 		}
 		last[state.TaskKey(binary.BigEndian.Uint32(e))] = binary.BigEndian.Uint64(e[4:])
 	}
-	return last, bad, nil
+	return last, bad
 }
 
 // openJournal starts the file anew with one entry per task.

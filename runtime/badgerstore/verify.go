@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,18 +54,9 @@ func inspect(dir string, strict bool) ([]Finding, error) {
 	seen := map[string]bool{}
 	for _, name := range names {
 		path := filepath.Join(dir, name)
-		found, err := inspectFile(path, strict || clean)
+		found, err := inspectOne(path, sums, strict || clean)
 		if err != nil {
 			return nil, err
-		}
-		if sum, ok := sums[name]; ok && len(found) == 0 {
-			crc, size, err := sumFile(path)
-			if err != nil {
-				return nil, err
-			}
-			if crc != sum.crc || size != sum.size {
-				found = append(found, Finding{path, -1, fmt.Sprintf("checksum %08x over %d bytes, expected %08x over %d: changed since the clean close", crc, size, sum.crc, sum.size)})
-			}
 		}
 		seen[name] = true
 		all = append(all, found...)
@@ -78,68 +70,83 @@ func inspect(dir string, strict bool) ([]Finding, error) {
 	return append(all, missing...), err
 }
 
-// inspectFile checks one file's structure by its kind.
-func inspectFile(path string, strict bool) ([]Finding, error) {
-	switch name := filepath.Base(path); {
-	case strings.HasSuffix(name, ".sst"):
-		return inspectTable(path)
-	case strings.HasSuffix(name, ".mem"):
-		return inspectLog(path, true, strict)
-	case strings.HasSuffix(name, ".vlog"):
-		return inspectLog(path, false, strict)
-	case name == "MANIFEST":
-		_, found, err := readManifest(path, strict)
-		return found, err
-	case name == "KEYREGISTRY":
-		return inspectRegistry(path)
-	case name == journalName:
-		_, bad, err := readJournal(path)
-		var found []Finding
-		for _, off := range bad {
-			if strict {
-				found = append(found, Finding{path, off, "the entry does not match its checksum"})
-			}
-		}
-		return found, err
-	case name == formatName:
-		b, err := os.ReadFile(path)
-		if err == nil && string(b) != formatText {
-			return []Finding{{path, 0, fmt.Sprintf("%q, expected %q", b, formatText)}}, nil
-		}
-		return nil, err
+// inspectOne checks one file's structure and, if that is right, its checksum.
+func inspectOne(path string, sums map[string]fileSum, strict bool) ([]Finding, error) {
+	name := filepath.Base(path)
+	if !strict && isLog(name) {
+		return inspectLogHeader(path)
 	}
-	return nil, nil
-}
-
-// inspectRegistry checks the unencrypted key registry: 16 random bytes that
-// nothing uses, then a fixed text.
-func inspectRegistry(path string) ([]Finding, error) {
-	const ivBytes, text = 16, "Hello Badger"
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(b) != ivBytes+len(text) || !bytes.HasSuffix(b, []byte(text)) {
-		return []Finding{{path, ivBytes, fmt.Sprintf("%d bytes, expected %d that end with %q", len(b), ivBytes+len(text), text)}}, nil
+	found := inspectBytes(path, b, strict)
+	if sum, ok := sums[name]; ok && len(found) == 0 {
+		if crc := crc32.Checksum(b, castagnoli); crc != sum.crc || int64(len(b)) != sum.size {
+			found = append(found, Finding{path, -1, fmt.Sprintf("checksum %08x over %d bytes, expected %08x over %d: changed since the clean close", crc, len(b), sum.crc, sum.size)})
+		}
 	}
-	return nil, nil
+	return found, nil
+}
+
+func isLog(name string) bool {
+	return strings.HasSuffix(name, ".mem") || strings.HasSuffix(name, ".vlog")
+}
+
+// inspectBytes checks one file's structure by its kind.
+func inspectBytes(path string, b []byte, strict bool) []Finding {
+	switch name := filepath.Base(path); {
+	case strings.HasSuffix(name, ".sst"):
+		return inspectTable(path, b)
+	case isLog(name):
+		return inspectLog(path, b, strings.HasSuffix(name, ".mem"))
+	case name == "MANIFEST":
+		_, found := parseManifest(path, b, strict)
+		return found
+	case name == "KEYREGISTRY":
+		return inspectRegistry(path, b)
+	case name == journalName:
+		_, bad := parseJournal(b)
+		if len(bad) > 0 && strict {
+			return []Finding{{path, bad[0], "the entry does not match its checksum"}}
+		}
+	case name == formatName:
+		if string(b) != formatText {
+			return []Finding{{path, 0, fmt.Sprintf("%q, expected %q", b, formatText)}}
+		}
+	}
+	return nil
+}
+
+// inspectRegistry checks the unencrypted key registry: 16 random bytes that
+// nothing uses, then a fixed text.
+func inspectRegistry(path string, b []byte) []Finding {
+	const ivBytes, text = 16, "Hello Badger"
+	if len(b) != ivBytes+len(text) || !bytes.HasSuffix(b, []byte(text)) {
+		return []Finding{{path, ivBytes, fmt.Sprintf("%d bytes, expected %d that end with %q", len(b), ivBytes+len(text), text)}}
+	}
+	return nil
 }
 
 // missingTables compares the MANIFEST's tables with the files.
 func missingTables(dir string, seen map[string]bool) ([]Finding, error) {
 	path := filepath.Join(dir, "MANIFEST")
-	tables, _, err := readManifest(path, false)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(seen) > 1 && seen["KEYREGISTRY"] {
 			return []Finding{{path, -1, "missing beside the other files of a database"}}, nil
 		}
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
 	var found []Finding
+	tables, _ := parseManifest(path, b, false)
 	for id := range tables {
 		if name := fmt.Sprintf("%06d.sst", id); !seen[name] {
 			found = append(found, Finding{filepath.Join(dir, name), -1, "the MANIFEST names this table, the file is missing"})
 		}
 	}
-	return found, err
+	return found, nil
 }

@@ -3,8 +3,10 @@ package badgerstore
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"strconv"
 
@@ -16,37 +18,33 @@ import (
 
 // inspectTable checks a table: the index against its checksum, every block
 // against its own, and that blocks, index and footer cover the file.
-func inspectTable(path string) (found []Finding, err error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
+func inspectTable(path string, b []byte) (found []Finding) {
 	bad := func(off int64, format string, args ...any) []Finding {
 		return append(found, Finding{path, off, oneLine(fmt.Sprintf(format, args...))})
 	}
 	defer func() {
 		if r := recover(); r != nil { // the index's flatbuffer reads without bounds
-			found, err = bad(0, "the table cannot be read: %v", r), nil
+			found = bad(0, "the table cannot be read: %v", r)
 		}
 	}()
 	size := int64(len(b))
 	index, sum, at, what := tail(b)
 	if what != "" {
-		return bad(at, "table footer: %s", what), nil
+		return bad(at, "table footer: %s", what)
 	}
 	if err := checkSum(index, sum); err != nil {
-		return bad(at, "table index: %v", err), nil
+		return bad(at, "table index: %v", err)
 	}
 	root := fb.GetRootAsTableIndex(index, 0)
 	var blk fb.BlockOffset
 	next := int64(0)
 	for i := range root.OffsetsLength() {
 		if !root.Offsets(&blk, i) {
-			return bad(at, "table index: block %d of %d is missing", i, root.OffsetsLength()), nil
+			return bad(at, "table index: block %d of %d is missing", i, root.OffsetsLength())
 		}
 		off, n := int64(blk.Offset()), int64(blk.Len())
 		if off != next || off+n > at {
-			return bad(off, "block %d is at %d with %d bytes, expected at %d and before %d", i, off, n, next, at), nil
+			return bad(off, "block %d is at %d with %d bytes, expected at %d and before %d", i, off, n, next, at)
 		}
 		next = off + n
 		if what := checkBlock(b[off:next]); what != "" {
@@ -56,7 +54,7 @@ func inspectTable(path string) (found []Finding, err error) {
 	if next != at {
 		found = bad(next, "the blocks end at %d, the index begins at %d of %d bytes", next, at, size)
 	}
-	return found, nil
+	return found
 }
 
 // tail finds the index of a table and its checksum from the end: index, length
@@ -142,23 +140,38 @@ func readEntry(b []byte) (e walEntry, ok bool) {
 	return walEntry{b[0], b[i : i+int(klen)], b[i+int(klen) : end], end + 4}, true
 }
 
-// inspectLog checks a memtable's WAL or a value log: whole entries in whole
-// transactions, then zeros only. Without strict, only what keeps Badger from
-// opening counts; it cuts a damaged end itself, and the journal tells whether
+// inspectLogHeader checks what would keep Badger from opening a WAL or value
+// log. The rest it repairs: it cuts a damaged end, and the journal tells whether
 // that lost a checkpoint.
-func inspectLog(path string, wal, strict bool) ([]Finding, error) {
-	b, err := os.ReadFile(path)
+func inspectLogHeader(path string) ([]Finding, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = f.Close() }()
+	b := make([]byte, logHeader)
+	n, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return inspectLogStart(path, b[:n]), nil
+}
+
+func inspectLogStart(path string, b []byte) []Finding {
 	if len(b) < logHeader {
-		return []Finding{{path, 0, fmt.Sprintf("%d bytes, expected a header of %d", len(b), logHeader)}}, nil
+		return []Finding{{path, 0, fmt.Sprintf("%d bytes, expected a header of %d", len(b), logHeader)}}
 	}
 	if id := binary.BigEndian.Uint64(b); id != 0 {
-		return []Finding{{path, 0, fmt.Sprintf("encrypted with key %d, expected 0: none", id)}}, nil
+		return []Finding{{path, 0, fmt.Sprintf("encrypted with key %d, expected 0: none", id)}}
 	}
-	if !strict {
-		return nil, nil
+	return nil
+}
+
+// inspectLog checks a memtable's WAL or a value log: whole entries in whole
+// transactions, then zeros only.
+func inspectLog(path string, b []byte, wal bool) []Finding {
+	if found := inspectLogStart(path, b); len(found) > 0 {
+		return found
 	}
 	off, txn := logHeader, uint64(0)
 	for {
@@ -171,15 +184,15 @@ func inspectLog(path string, wal, strict bool) ([]Finding, error) {
 			txn = y.ParseTs(e.key)
 		case e.meta&bitFinTxn != 0:
 			if ts, err := strconv.ParseUint(string(e.value), 10, 64); err != nil || (wal && ts != txn) {
-				return []Finding{{path, int64(off), fmt.Sprintf("the transaction ends as %q, expected %d", e.value, txn)}}, nil
+				return []Finding{{path, int64(off), fmt.Sprintf("the transaction ends as %q, expected %d", e.value, txn)}}
 			}
 		}
 		off += e.size
 	}
 	if i := firstNonZero(b[off:]); i >= 0 {
-		return []Finding{{path, int64(off), fmt.Sprintf("no whole entry and not empty: byte %d is %#x", off+i, b[off+i])}}, nil
+		return []Finding{{path, int64(off), fmt.Sprintf("no whole entry and not empty: byte %d is %#x", off+i, b[off+i])}}
 	}
-	return nil, nil
+	return nil
 }
 
 func firstNonZero(b []byte) int {
@@ -193,18 +206,15 @@ func firstNonZero(b []byte) int {
 	return -1
 }
 
-// readManifest returns the tables that a MANIFEST names: magic, versions, then
+// parseManifest returns the tables that a MANIFEST names: magic, versions, then
 // change sets, each with its length and CRC32C.
-func readManifest(path string, strict bool) (tables map[uint64]bool, found []Finding, err error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, err
+func parseManifest(path string, b []byte, strict bool) (tables map[uint64]bool, found []Finding) {
+	const head = "Bdgr\x00\x00\x00\x08" // magic, external version 0, version 8
+	bad := func(off int, what string) (map[uint64]bool, []Finding) {
+		return tables, []Finding{{path, int64(off), what}}
 	}
-	bad := func(off int, what string) (map[uint64]bool, []Finding, error) {
-		return tables, []Finding{{path, int64(off), what}}, nil
-	}
-	if len(b) < 8 || string(b[:4]) != "Bdgr" {
-		return bad(0, fmt.Sprintf("begins with %.8q, expected Bdgr and two versions", b[:min(8, len(b))]))
+	if !bytes.HasPrefix(b, []byte(head)) {
+		return bad(0, fmt.Sprintf("begins with %q, expected %q (Badger's magic and version)", b[:min(8, len(b))], head))
 	}
 	tables = map[uint64]bool{}
 	for off := 8; off < len(b); {
@@ -232,5 +242,5 @@ func readManifest(path string, strict bool) (tables map[uint64]bool, found []Fin
 		}
 		off += 8 + n
 	}
-	return tables, nil, nil
+	return tables, nil
 }
