@@ -63,7 +63,7 @@ func (b *Builder) checkStores() (errs []error) {
 func (b *Builder) checkCycles() (errs []error) {
 	readers := map[string]*node{}
 	for _, n := range b.nodes {
-		if n.Kind == topology.Source {
+		if n.Kind == topology.Source && readers[n.topicKey()] == nil {
 			readers[n.topicKey()] = n
 		}
 	}

@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
@@ -125,7 +126,7 @@ func typed[T any](o *options, k optionKind) (v T, ok bool) {
 	}
 	v, ok = x.(T)
 	if !ok {
-		o.errs = append(o.errs, fmt.Errorf("option %s is for other types: it is a %T, expected %T", optionNames[k], x, (*T)(nil)))
+		o.errs = append(o.errs, fmt.Errorf("option %s is for other types: it is a %T, expected a %v", optionNames[k], x, reflect.TypeFor[T]()))
 	}
 	return v, ok
 }
