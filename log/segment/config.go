@@ -154,6 +154,8 @@ type ProducerState struct {
 	LastTimestamp    int64 // ms
 	CoordinatorEpoch int32
 	TxnFirst         record.Offset // NoOffset if no transaction is open
+
+	offsetDelta int32 // of the last batch: last offset - first offset
 }
 
 // CompactOptions of Compact.
