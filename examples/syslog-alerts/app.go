@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ type app struct {
 
 // newApp makes the directory of a run.
 func newApp(c config, std stdio, source connectors.Source) (*app, error) {
-	a := &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source}}
+	a := &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source, opened: make(chan struct{})}}
 	if c.dir == "" {
 		dir, err := os.MkdirTemp("", appName+"-")
 		if err != nil {
@@ -120,6 +121,16 @@ func (a *app) report(alerts int64) {
 type countedSource struct {
 	connectors.Source
 	lines, bad atomic.Int64
+	once       sync.Once
+	opened     chan struct{} // closed when the engine is ready to read
+}
+
+func (s *countedSource) Open(ctx context.Context, cfg connectors.SourceContext, position []byte) error {
+	err := s.Source.Open(ctx, cfg, position)
+	if err == nil {
+		s.once.Do(func() { close(s.opened) })
+	}
+	return err
 }
 
 func (s *countedSource) Read(ctx context.Context, out *connectors.Batch) error {

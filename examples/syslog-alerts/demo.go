@@ -34,14 +34,20 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 	defer stop()
 	gen := newGenerator(src, c.tz)
 	result := make(chan error, 1)
-	start := time.Now()
+	var start, end time.Time
 	go func() {
 		defer stop() // ends the engine, which drains first
-		result <- gen.run(running, lines)
+		select {
+		case <-a.source.opened:
+		case <-running.Done():
+		}
+		start = time.Now()
+		err := gen.run(running, lines)
+		end = time.Now()
+		result <- err
 	}()
 	var alerts latencies
 	err = a.run(running, a.liveConfig(alerts.written))
-	took := time.Since(start)
 	stop()
 	if err = errors.Join(err, <-result); err != nil {
 		return err
@@ -54,7 +60,7 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 	}
 	in := a.source.lines.Load()
 	fmt.Fprintf(std.out, "%d lines in, %d alerts out, %.0f records/s, p50 %s ms, p99 %s ms\n",
-		in, alerts.count(), float64(in)/took.Seconds(), inMS(alerts.quantile(0.50)), inMS(alerts.quantile(0.99)))
+		in, alerts.count(), float64(in)/end.Sub(start).Seconds(), inMS(alerts.quantile(0.50)), inMS(alerts.quantile(0.99)))
 	return nil
 }
 

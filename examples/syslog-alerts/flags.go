@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // -tz must work on machines without zone files
 
 	"github.com/millstream-io/millstream/connectors/syslog"
 )
