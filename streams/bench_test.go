@@ -38,7 +38,7 @@ func benchRecords(n, hosts int) []processor.Record {
 	return rs
 }
 
-func benchUnit(b *testing.B, program func(in *streams.Stream[string, string])) (processor.Unit, *silent) {
+func benchUnit(b testing.TB, program func(in *streams.Stream[string, string])) (processor.Unit, *silent) {
 	builder := streams.NewBuilder("bench")
 	program(builder.From[string, string]("lines"))
 	topo, err := builder.Build()
