@@ -64,6 +64,12 @@ type Config struct {
 	OffsetsRetention time.Duration
 	// CleanerMemory bounds the cleaner's map of keys in bytes; 16 MiB.
 	CleanerMemory int64
+	// GroupInitialDelay is how long an empty group's first rebalance waits for more
+	// members after each one that joins; 0.
+	GroupInitialDelay time.Duration
+	// SyncParallelism bounds the fdatasyncs of one commit that run at once; 16. With
+	// 1 they run one after the other in a fixed order.
+	SyncParallelism int
 	// MaxOpenFiles bounds the segment files open at once; 0: half of RLIMIT_NOFILE.
 	MaxOpenFiles int
 
@@ -133,6 +139,12 @@ func (c *Config) fillDefaults() {
 	orInt(&c.TransactionalIDExpiry, 7*24*time.Hour)
 	orInt(&c.OffsetsRetention, 7*24*time.Hour)
 	orInt(&c.CleanerMemory, 16<<20)
+	if c.SyncParallelism <= 0 {
+		c.SyncParallelism = 16
+	}
+	if c.MaxOpenFiles <= 0 {
+		c.MaxOpenFiles = halfOfOpenFiles()
+	}
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}

@@ -1,0 +1,181 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/log/segment"
+	"github.com/millstream-io/millstream/log/vfs"
+)
+
+// Broker is an open data directory. See the package comment.
+type Broker struct {
+	cfg        Config
+	fs         vfs.FS
+	lock       io.Closer
+	files      *segment.FileCache
+	clusterID  string
+	cleanStart bool
+	txns       *transactions
+	groups     *groups
+
+	closing       atomic.Bool
+	done          chan struct{} // closed when closing begins
+	background    sync.WaitGroup
+	startsChanged atomic.Bool // a log start moved since the last checkpoint
+
+	metaMu sync.Mutex // guards what follows and the metadata file; held over its writes
+	meta   *metadata
+	nextID record.ProducerID // next unused producer id; meta.NextProducerID is the end of the block
+
+	ckptMu sync.Mutex // guards what follows and the checkpoint files
+	points map[string]map[record.TopicPartition]record.Offset
+
+	mu     sync.RWMutex // guards topics, held for moments only
+	topics map[string]*topicState
+}
+
+// Open opens or makes a data directory, takes its LOCK, recovers every
+// partition and every transaction, and starts the background work.
+func Open(cfg Config) (*Broker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("broker: data directory %s: %w", cfg.Dir, err)
+	}
+	lock, err := cfg.FS.Lock(path.Join(cfg.Dir, lockFile), cfg.Owner)
+	if err != nil {
+		return nil, fmt.Errorf("broker: data directory %s: %w", cfg.Dir, err)
+	}
+	b := &Broker{
+		cfg: cfg, fs: cfg.FS, lock: lock, files: segment.NewFileCache(cfg.MaxOpenFiles),
+		done: make(chan struct{}), topics: map[string]*topicState{},
+		points: map[string]map[record.TopicPartition]record.Offset{},
+	}
+	b.txns, b.groups = newTransactions(b), newGroups(b)
+	if err := b.recover(); err != nil {
+		b.abandonLogs()
+		return nil, errors.Join(fmt.Errorf("broker: open %s: %w", cfg.Dir, err), lock.Close())
+	}
+	b.every(cfg.TickInterval, "tick", b.Tick)
+	b.every(cfg.MaintenanceInterval, "retention", b.RunRetention)
+	b.every(cfg.MaintenanceInterval, "cleaner", b.RunCleaner)
+	return b, nil
+}
+
+// every runs f in the background until the broker closes; a negative interval is never.
+func (b *Broker) every(interval time.Duration, name string, f func() error) {
+	if interval < 0 {
+		return
+	}
+	b.background.Go(func() {
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-b.done:
+				return
+			case <-t.C:
+			}
+			if err := f(); err != nil && !b.closing.Load() {
+				b.cfg.Logger.Warn("background work failed; trying again later", "work", name, "err", err)
+			}
+		}
+	})
+}
+
+// ClusterID is the cluster.id of meta.properties.
+func (b *Broker) ClusterID() string { return b.clusterID }
+
+// CleanStart is false if the directory was left uncleanly under another boot
+// id: what was not synced may be gone.
+func (b *Broker) CleanStart() bool { return b.cleanStart }
+
+// Dir is the data directory.
+func (b *Broker) Dir() string { return b.cfg.Dir }
+
+func (b *Broker) alive() error {
+	if b.closing.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (b *Broker) nowMS() int64 { return b.cfg.Now().UnixMilli() }
+
+func (b *Broker) partitionDir(tp record.TopicPartition) string {
+	return path.Join(b.cfg.Dir, fmt.Sprintf("%s-%d", tp.Topic, tp.Partition))
+}
+
+// stop ends the background work and makes every method refuse; false if it was stopped before.
+func (b *Broker) stop() bool {
+	if b.closing.Swap(true) {
+		return false
+	}
+	close(b.done)
+	b.background.Wait()
+	return true
+}
+
+// Close ends the background work, syncs everything, completes decided
+// transactions, and leaves the mark of a clean shutdown. Open transactions stay
+// open. Nobody should call other methods any more.
+func (b *Broker) Close() error {
+	if !b.stop() {
+		return nil
+	}
+	errs := []error{b.txns.complete(), b.checkpoint()}
+	b.metaMu.Lock()
+	defer b.metaMu.Unlock()
+	clean := true
+	for _, p := range b.allPartitions() {
+		p.gone.Store(true)
+		l := p.log.Load()
+		if l == nil || p.Err() != nil {
+			clean = false
+			if l != nil {
+				l.Abandon()
+			}
+		} else if err := l.Close(); err != nil {
+			clean = false
+			errs = append(errs, p.wrap(err))
+		}
+		p.watchers.wake(true)
+	}
+	if clean {
+		if err := b.closedCheckpoint(); err != nil {
+			errs = append(errs, err)
+		} else {
+			errs = append(errs, leaveCleanMark(b.fs, b.cfg.Dir))
+		}
+	}
+	errs = append(errs, b.lock.Close())
+	return errors.Join(errs...)
+}
+
+// Abandon lets everything go as a crash of the process would: nothing is
+// synced, no mark is left. For tests of recovery.
+func (b *Broker) Abandon() {
+	if !b.stop() {
+		return
+	}
+	b.abandonLogs()
+	_ = b.lock.Close()
+}
+
+func (b *Broker) abandonLogs() {
+	for _, p := range b.allPartitions() {
+		p.gone.Store(true)
+		if l := p.log.Load(); l != nil {
+			l.Abandon()
+		}
+		p.watchers.wake(true)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package broker
+
+func halfOfOpenFiles() int { return 512 }
