@@ -24,7 +24,8 @@ type Config struct {
 	// Dir is the directory; it is created if missing.
 	Dir string
 	// MemTableBytes is the size of Badger's memtable and so, times 0.15, of the
-	// largest transaction. Default 16 MiB.
+	// largest transaction. Default 8 MiB: measured, larger ones write no faster
+	// and cost ten times their size in resident memory when writes saturate.
 	MemTableBytes int64
 	// Logger gets Badger's messages. Default: none.
 	Logger *slog.Logger
@@ -106,7 +107,7 @@ func (db *DB) open(cfg Config) error {
 func badgerOptions(cfg Config) badger.Options {
 	memTable := cfg.MemTableBytes
 	if memTable <= 0 {
-		memTable = 16 << 20
+		memTable = 8 << 20
 	}
 	return badger.DefaultOptions(cfg.Dir).
 		WithSyncWrites(true). // FACTS: with large transactions it costs nothing, without it I2 breaks
