@@ -15,7 +15,7 @@ func TestCommitsAndRestartsDoNotChangeResults(t *testing.T) {
 		"tumbling 10s grace 3s close", "hopping 10s 3s grace 4s close", "tumbling 10s close retention 50s",
 		"tumbling 10s grace 3s update", "hopping 9s 3s update", "tumbling 2s grace 1s close again",
 	} {
-		for seed := range int64(30) {
+		for seed := range int64(15) {
 			want := randomRun(t, program, seed, 0)
 			if len(want) < 20 {
 				t.Fatalf("%s: only %d results, the run shows nothing", program, len(want))

@@ -1,7 +1,6 @@
 package streams_test
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,11 +19,10 @@ import (
 // the units, moves stream time, commits and restarts. What it sends is checked
 // nowhere but in the tests that use it.
 type driver struct {
-	topo   *topology.Topology
-	subs   []*subtask
-	out    []sent
-	late   []string
-	topics map[string]bool // that are read
+	topo *topology.Topology
+	subs []*subtask
+	out  []sent
+	late []string
 }
 
 // sent is a record in an output topic, with bytes of its own.
@@ -306,5 +304,3 @@ func wantLines(t *testing.T, what string, got []string, want ...string) {
 		t.Errorf("%s:\n got  %s\n want %s", what, strings.Join(got, "\n      "), strings.Join(want, "\n      "))
 	}
 }
-
-var _ = cmp.Compare[int]
