@@ -2,24 +2,64 @@ package engine
 
 import (
 	"context"
-	"time"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
 
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/runtime/internal/plan"
+	"github.com/millstream-io/millstream/runtime/internal/task"
 	"github.com/millstream-io/millstream/streams/state"
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
 // Engine is one topology on one log.
 type Engine struct {
-	topo *topology.Topology
-	cfg  Config
+	topo   *topology.Topology
+	cfg    Config
+	logger *slog.Logger
+	log    logclient.Log
+	db     state.DB
+	owned  bool // Close closes log and db
+
+	plan     *plan.Plan
+	topicIDs map[string][16]byte
+	txnIDs   []string
+	member   logclient.Member
+	workers  []*worker
+	sources  []*sourceRunner
+	sinks    []*sinkRunner
+	ckpt     *checkpointer
+	trim     *trimmer
+
+	status status
+
+	mu         sync.Mutex
+	generation logclient.Generation
+	readers    map[plan.TaskID]task.Reader
+	ran        bool
+	closed     bool
 }
 
 // New checks the topology and the configuration, reporting every problem at
 // once, and opens the log. It refuses a topology that does not fit the state
 // that an earlier one left there (*ChangedError).
 func New(topo *topology.Topology, cfg Config) (*Engine, error) {
-	panic("engine.New: not written yet")
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(topo.Name); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	b, err := open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	e, err := newOn(topo, cfg, b)
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	e.owned = true
+	return e, nil
 }
 
 // Backing is what an engine stands on when a caller brings it: streamstest and
@@ -29,19 +69,79 @@ type Backing struct {
 	DB  state.DB      // likewise
 }
 
-// NewOn is New on a log and a database that are open already.
-func NewOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
-	panic("engine.NewOn: not written yet")
+func (b Backing) close() error {
+	var errs []error
+	if b.DB != nil {
+		errs = append(errs, b.DB.Close())
+	}
+	if b.Log != nil {
+		errs = append(errs, b.Log.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// Run restores the tasks' state and works until ctx is done (then it commits,
-// checkpoints and returns nil), a bounded run has ended (nil), or an error that
-// the package comment lists. It may be called once.
-func (e *Engine) Run(ctx context.Context) error { panic("engine.Run: not written yet") }
+// NewOn is New on a log and a database that are open already.
+func NewOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(topo.Name); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return newOn(topo, cfg, b)
+}
+
+func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
+	e := &Engine{
+		topo: topo, cfg: cfg, log: b.Log, db: b.DB,
+		logger:   cfg.Logger.With("app", topo.Name),
+		topicIDs: map[string][16]byte{}, readers: map[plan.TaskID]task.Reader{},
+	}
+	e.status.init()
+	ctx := context.Background()
+	if err := e.ensure(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.endOldTransactions(ctx); err != nil {
+		return nil, err
+	}
+	ps, err := e.readPositions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkFingerprint(ctx, ps); err != nil {
+		return nil, err
+	}
+	e.makeRunners()
+	return e, nil
+}
+
+func (e *Engine) startID() logclient.TxnID { return logclient.TxnID(e.topo.Name + "-start") }
+func (e *Engine) workerID(n int) logclient.TxnID {
+	return logclient.TxnID(fmt.Sprintf("%s-worker-%d", e.topo.Name, n))
+}
+func (e *Engine) sourceID(name string) logclient.TxnID {
+	return logclient.TxnID(e.topo.Name + "-source-" + name)
+}
+func (e *Engine) sinkID(name string) logclient.TxnID {
+	return logclient.TxnID(e.topo.Name + "-sink-" + name)
+}
 
 // Close releases the log and the database. After an error of Run nothing is
 // flushed: the next start recovers. It may be called more than once.
-func (e *Engine) Close() error { panic("engine.Close: not written yet") }
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	if !e.owned {
+		return nil
+	}
+	return Backing{Log: e.log, DB: e.db}.close()
+}
+
+// TaskPlan describes what runs: sub-topologies, tasks, internal topics.
+func (e *Engine) TaskPlan() string { return e.plan.Describe() }
 
 // Phase says where an engine is in its life:
 //
@@ -57,84 +157,3 @@ const (
 	PhaseStopped   Phase = "stopped"
 	PhaseFailed    Phase = "failed"
 )
-
-// Live is nil unless the engine has failed: what /healthz answers.
-func (e *Engine) Live() error { panic("engine.Live: not written yet") }
-
-// Ready is nil while the engine runs and every source and sink is connected:
-// what /readyz answers.
-func (e *Engine) Ready() error { panic("engine.Ready: not written yet") }
-
-// State is a snapshot for people and for HTTP.
-func (e *Engine) State() Snapshot { panic("engine.State: not written yet") }
-
-// Snapshot is an engine at one moment, as of the last commits.
-type Snapshot struct {
-	Name    string           `json:"name"`
-	Phase   Phase            `json:"phase"`
-	Error   string           `json:"error,omitempty"`
-	Workers int              `json:"workers"`
-	Tasks   []TaskSnapshot   `json:"tasks"`
-	Sources []SourceSnapshot `json:"sources,omitempty"`
-	Sinks   []SinkSnapshot   `json:"sinks,omitempty"`
-	Totals  Totals           `json:"totals"`
-}
-
-// TaskSnapshot is one task.
-type TaskSnapshot struct {
-	ID           string          `json:"id"` // "<sub-topology>_<partition>"
-	Worker       int             `json:"worker"`
-	StreamTimeMS int64           `json:"stream_time_ms"`
-	Positions    []Position      `json:"positions"`
-	Stores       []StoreSnapshot `json:"stores,omitempty"`
-	Checkpoint   time.Time       `json:"checkpoint,omitzero"` // of the last finished one
-}
-
-// Position is the committed offset of one input partition: the next to read.
-type Position struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
-	Lag       int64  `json:"lag"` // records to the end, as of the last commit
-}
-
-// StoreSnapshot is one store of a task.
-type StoreSnapshot struct {
-	Name string `json:"name"`
-	// Overlay is what is committed and waits for a checkpoint.
-	OverlayEntries int64 `json:"overlay_entries"`
-	OverlayBytes   int64 `json:"overlay_bytes"`
-}
-
-// SourceSnapshot is one source.
-type SourceSnapshot struct {
-	Name    string `json:"name"`
-	Topic   string `json:"topic"`
-	State   string `json:"state"` // opening, running, ended, failed
-	Records int64  `json:"records"`
-	Error   string `json:"error,omitempty"`
-}
-
-// SinkSnapshot is one sink.
-type SinkSnapshot struct {
-	Name    string `json:"name"`
-	Topic   string `json:"topic"`
-	State   string `json:"state"` // opening, running, retrying, ended, failed
-	Records int64  `json:"records"`
-	Error   string `json:"error,omitempty"`
-}
-
-// Totals count since New, at committed transactions only.
-type Totals struct {
-	RecordsIn        int64 `json:"records_in"`  // read by tasks
-	RecordsOut       int64 `json:"records_out"` // written by tasks to topics that are not internal
-	Late             int64 `json:"late"`
-	DeadLettered     int64 `json:"dead_lettered"` // by sources, tasks and sinks
-	Commits          int64 `json:"commits"`
-	Aborts           int64 `json:"aborts"`
-	Checkpoints      int64 `json:"checkpoints"`
-	ChangelogRecords int64 `json:"changelog_records"`
-	Restored         int64 `json:"restored_records"` // replayed from changelogs at start
-	Rebuilt          int64 `json:"rebuilt_tasks"`    // whose local state was unusable
-	StateBytes       int64 `json:"state_bytes"`      // of the local database
-}

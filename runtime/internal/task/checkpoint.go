@@ -36,7 +36,7 @@ func (t *Task) OverlayBytes() int64 { return t.overlay.bytes() }
 // Freeze begins a checkpoint; nil if there is nothing to write. Nothing may be
 // under way. The running transaction is not part of it (I1).
 func (t *Task) Freeze() *Frozen {
-	if len(t.sub.Stores) == 0 || (t.overlay.active.empty() && !t.endsMoved()) {
+	if !t.NeedsCheckpoint() {
 		return nil
 	}
 	f := &Frozen{stores: t.sub.Stores, expired: append([]int64(nil), t.overlay.expired...)}
@@ -50,6 +50,9 @@ func (t *Task) Freeze() *Frozen {
 	}
 	return f
 }
+
+// NeedsCheckpoint reports whether a checkpoint would write anything.
+func (t *Task) NeedsCheckpoint() bool { return !t.overlay.active.empty() || t.endsMoved() }
 
 func (t *Task) endsMoved() bool {
 	for i := range t.stores {

@@ -1,0 +1,39 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrUnknownStore: the topology has no such store.
+	ErrUnknownStore = errors.New("no such store")
+	// ErrNotRunning: queries are answered only once the state is restored.
+	ErrNotRunning = errors.New("the engine is not running")
+)
+
+// ChangedError says that the program is not the one that left the state.
+type ChangedError struct {
+	App     string
+	Changes []string // one a line: what, before, now
+}
+
+func (e *ChangedError) Error() string {
+	return fmt.Sprintf("%s does not fit the state that an earlier version left: %s; use a new directory or application name, or remove the directory to begin anew",
+		e.App, strings.Join(e.Changes, "; "))
+}
+
+// PositionError says that the offsets of the application's group are not those
+// of its position records, which one transaction writes both.
+type PositionError struct {
+	Task             string
+	Topic            string
+	Partition        int32
+	Group, Committed int64 // -1: none
+}
+
+func (e *PositionError) Error() string {
+	return fmt.Sprintf("task %s, %s-%d: the group's offset is %d, the position record says %d; the group was changed from outside: set it back, or remove the application's topics and begin anew",
+		e.Task, e.Topic, e.Partition, e.Group, e.Committed)
+}

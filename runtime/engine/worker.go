@@ -1,0 +1,468 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/runtime/internal/plan"
+	"github.com/millstream-io/millstream/runtime/internal/task"
+	"github.com/millstream-io/millstream/streams/processor"
+)
+
+const (
+	pollBytes   = 1 << 20
+	maxQueued   = 8 // batches of one input that wait for another input
+	retryFirst  = 50 * time.Millisecond
+	retryMost   = 5 * time.Second
+	idleTimeout = time.Hour // of a poll that nothing else bounds
+)
+
+// worker is one goroutine that runs tasks: one reader, one transactional
+// producer, one transaction at a time for all its tasks.
+//
+// Everything without a lock belongs to its goroutine. Others reach it by order
+// (what it shall do, kept over a rebuild of its tasks) and call (asked once).
+type worker struct {
+	e   *Engine
+	n   int
+	ids []plan.TaskID
+	id  logclient.TxnID
+
+	tasks    []*task.Task
+	byInput  map[record.TopicPartition]*task.Task
+	reader   logclient.Reader
+	writer   logclient.Writer
+	paused   map[record.TopicPartition]bool
+	dirtyMax int64 // bytes of changes that make a commit due
+	applied  int   // the orders that the tasks know of
+
+	nextCommit time.Time
+	began      time.Time // of the transaction's first work; zero if there is none
+	backoff    time.Duration
+	ckpts      map[plan.TaskID]*checkpointState
+	poll       context.Context
+	deadline   time.Time
+	endPoll    context.CancelFunc
+
+	requests chan func(*task.Task)
+	served   chan struct{}
+	finished chan checkpointDone
+	stopped  chan struct{}
+
+	mu       sync.Mutex
+	wakeup   context.Context
+	wake     context.CancelFunc
+	orders   int
+	ends     map[record.TopicPartition]record.Offset
+	endTimes map[int]int64 // by sub-topology
+	stopping bool
+	statuses map[plan.TaskID]taskStatus
+}
+
+// taskStatus is a task as others see it, as of its last commit.
+type taskStatus struct {
+	id         plan.TaskID
+	streamTime int64
+	maxEvent   int64
+	drained    bool // committed up to the ends that were ordered
+	processed  []task.Processed
+	lag        map[record.TopicPartition]int64
+	checkpoint time.Time
+}
+
+func newWorker(e *Engine, n int) *worker {
+	return &worker{
+		e: e, n: n, id: e.workerID(n),
+		dirtyMax: max(e.cfg.CacheBytes/int64(e.cfg.Workers)/2, 1<<16),
+		paused:   map[record.TopicPartition]bool{}, ckpts: map[plan.TaskID]*checkpointState{},
+		ends: map[record.TopicPartition]record.Offset{}, endTimes: map[int]int64{}, statuses: map[plan.TaskID]taskStatus{},
+		requests: make(chan func(*task.Task)), served: make(chan struct{}),
+		finished: make(chan checkpointDone, 64), stopped: make(chan struct{}),
+	}
+}
+
+// order changes what the worker shall do and wakes it.
+func (w *worker) order(change func()) {
+	w.mu.Lock()
+	change()
+	w.orders++
+	for id, s := range w.statuses {
+		s.drained = false
+		w.statuses[id] = s
+	}
+	w.mu.Unlock()
+	w.interrupt()
+}
+
+// interrupt ends a poll that waits.
+func (w *worker) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wake != nil {
+		w.wake()
+	}
+}
+
+// call runs f on every task, on the worker's goroutine.
+func (w *worker) call(ctx, work context.Context, f func(*task.Task)) error {
+	for {
+		w.interrupt()
+		select {
+		case w.requests <- f:
+			select {
+			case <-w.served:
+				return nil
+			case <-work.Done():
+				return context.Cause(work)
+			}
+		case <-work.Done():
+			return context.Cause(work)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+			// It was between two polls when it was interrupted: once more.
+		}
+	}
+}
+
+func (w *worker) stop() { w.order(func() { w.stopping = true }) }
+
+// run works until it is stopped or work is over. An error of the log that may
+// pass makes it rebuild its tasks from committed state and go on.
+func (w *worker) run(work context.Context) error {
+	for {
+		err := w.loop(work)
+		if err == nil {
+			close(w.stopped)
+			return nil
+		}
+		if work.Err() != nil {
+			return nil // somebody else's error is the one that counts
+		}
+		if err := w.recover(work, err); err != nil {
+			return err
+		}
+	}
+}
+
+// loop is the life of a worker between two errors.
+func (w *worker) loop(work context.Context) error {
+	for {
+		wakeup, stopping := w.takeOrders(work)
+		w.serve()
+		now := time.Now()
+		if err := w.checkpoints(work, now); err != nil {
+			return err
+		}
+		if stopping {
+			return w.end(work)
+		}
+		batches, err := w.reader.Poll(w.pollContext(wakeup, now), pollBytes)
+		for _, b := range batches {
+			w.byInput[b.TopicPartition()].Add(b)
+		}
+		if err != nil && !(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+			return fmt.Errorf("worker %d: read: %w", w.n, err)
+		}
+		if work.Err() != nil {
+			return context.Cause(work)
+		}
+		if err := w.step(work, time.Now()); err != nil {
+			return err
+		}
+	}
+}
+
+// step works on what was read and commits if that is due.
+func (w *worker) step(work context.Context, now time.Time) error {
+	dirty, drained := false, true
+	for _, t := range w.tasks {
+		for {
+			n, err := t.Work(now, w.reader.End, w.dirtyMax)
+			if err != nil {
+				return err
+			}
+			if n == 0 || !w.full(t) {
+				break
+			}
+			if err := w.commit(work); err != nil {
+				return err
+			}
+		}
+		if err := t.Tick(now); err != nil {
+			return err
+		}
+		w.throttle(t)
+		ready, err := w.applyEnd(t)
+		if err != nil {
+			return err
+		}
+		drained = drained && ready
+		dirty = dirty || t.Dirty()
+	}
+	switch {
+	case !dirty:
+		w.began = time.Time{}
+		w.publish(now)
+		return nil
+	case w.began.IsZero():
+		w.began = now
+		if w.nextCommit.Before(now) {
+			w.nextCommit = now.Add(w.e.cfg.CommitInterval)
+		}
+	}
+	if drained || !now.Before(w.nextCommit) {
+		return w.commit(work)
+	}
+	return nil
+}
+
+// full reports whether a task's changes are at their bound.
+func (w *worker) full(t *task.Task) bool {
+	u, pending := t.Usage()
+	return u.DirtyBytes >= w.dirtyMax || pending >= w.dirtyMax
+}
+
+// applyEnd gives a task its end of input once it is drained. ready reports that
+// an order stands and that the task has done all of it but the commit.
+func (w *worker) applyEnd(t *task.Task) (ready bool, err error) {
+	if len(w.ends) == 0 || !t.Drained() {
+		return false, nil
+	}
+	w.mu.Lock()
+	ms, ok := w.endTimes[t.ID().Sub]
+	w.mu.Unlock()
+	if !ok {
+		return true, nil
+	}
+	return true, t.End(ms)
+}
+
+// throttle stops reading an input that waits for another one.
+func (w *worker) throttle(t *task.Task) {
+	ins := t.Inputs()
+	if len(ins) < 2 {
+		return
+	}
+	for _, tp := range ins {
+		n := t.Queued(tp)
+		switch {
+		case n >= maxQueued && !w.paused[tp]:
+			w.paused[tp] = true
+			w.reader.Pause(tp)
+		case n <= maxQueued/2 && w.paused[tp]:
+			delete(w.paused, tp)
+			w.reader.Resume(tp)
+		}
+	}
+}
+
+// takeOrders renews what ends a poll, then passes orders on to the tasks: an
+// order that comes later ends the poll at once.
+func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopping bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wakeup == nil || w.wakeup.Err() != nil {
+		if w.wake != nil {
+			w.wake()
+		}
+		w.wakeup, w.wake = context.WithCancel(work)
+		w.deadline = time.Time{}
+	}
+	if w.applied != w.orders {
+		w.applied = w.orders
+		for _, t := range w.tasks {
+			for tp, end := range w.ends {
+				t.SetEnd(tp, end)
+			}
+		}
+	}
+	return w.wakeup, w.stopping
+}
+
+// serve answers calls.
+func (w *worker) serve() {
+	for {
+		select {
+		case f := <-w.requests:
+			for _, t := range w.tasks {
+				f(t)
+			}
+			w.served <- struct{}{}
+		default:
+			return
+		}
+	}
+}
+
+// pollContext bounds a poll by what is due next. It is made anew only when the
+// deadline moves, so a busy worker makes one per commit.
+func (w *worker) pollContext(wakeup context.Context, now time.Time) context.Context {
+	due := w.due(now)
+	if w.poll != nil && due.Equal(w.deadline) && w.poll.Err() == nil {
+		return w.poll
+	}
+	if w.endPoll != nil {
+		w.endPoll()
+	}
+	w.deadline = due
+	w.poll, w.endPoll = context.WithDeadline(wakeup, due)
+	return w.poll
+}
+
+func (w *worker) due(now time.Time) time.Time {
+	due := now.Add(idleTimeout).Truncate(idleTimeout)
+	if due.Before(now.Add(time.Minute)) {
+		due = due.Add(idleTimeout)
+	}
+	sooner := func(t time.Time) {
+		if t.Before(due) {
+			due = t
+		}
+	}
+	if !w.began.IsZero() {
+		sooner(w.nextCommit)
+	}
+	for _, t := range w.tasks {
+		if w.began.IsZero() {
+			if wait := t.NextTick(now); wait > 0 {
+				sooner(now.Add(wait))
+			}
+		}
+		if left, ok := t.Waiting(now); ok && left > 0 {
+			sooner(now.Add(left))
+		}
+		if c := w.ckpts[t.ID()]; c != nil && !t.Freezing() && t.NeedsCheckpoint() {
+			sooner(c.next)
+		}
+	}
+	return due
+}
+
+// end is the graceful end: the last commit, the last checkpoints.
+func (w *worker) end(work context.Context) error {
+	for _, t := range w.tasks {
+		if t.Dirty() {
+			if err := w.commit(work); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return w.lastCheckpoints(work)
+}
+
+// recover decides about an error and, where the run can go on, rebuilds the
+// worker's tasks from committed state.
+func (w *worker) recover(work context.Context, err error) error {
+	class := classify(err)
+	w.e.status.aborted()
+	switch class {
+	case logclient.ClassFenced:
+		return err
+	case logclient.ClassFatal:
+		w.abort()
+		return err
+	}
+	w.e.logger.Warn("transaction given up, going on from the last commit", "worker", w.n, "class", class.String(), "err", err)
+	if class != logclient.ClassUnknownOutcome {
+		w.abort()
+	}
+	for {
+		w.backoff = min(max(2*w.backoff, retryFirst), retryMost)
+		wait := time.NewTimer(w.backoff/2 + time.Duration(rand.Int64N(int64(w.backoff))))
+		select {
+		case <-work.Done():
+			wait.Stop()
+			return nil
+		case <-wait.C:
+		}
+		err := w.rebuild(work, class == logclient.ClassRebalanced)
+		if err == nil {
+			return nil
+		}
+		if c := classify(err); c == logclient.ClassFenced || c == logclient.ClassFatal {
+			if work.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		w.e.logger.Warn("cannot go on yet", "worker", w.n, "err", err)
+	}
+}
+
+// classify says what a worker does about an error; a task's own errors are fatal
+// unless the log is behind them.
+func classify(err error) logclient.Class {
+	var decode *processor.DecodeError
+	var panicked *task.PanicError
+	if errors.As(err, &decode) || errors.As(err, &panicked) {
+		return logclient.ClassFatal
+	}
+	return logclient.Classify(err)
+}
+
+// abort ends the open transaction without effect, as well as that can be done.
+func (w *worker) abort() {
+	if w.writer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := w.writer.Abort(ctx); err != nil {
+		w.e.logger.Debug("abort", "worker", w.n, "err", err)
+	}
+}
+
+// rebuild opens the writer anew, which ends its transaction one way or the
+// other, and starts the tasks from committed state.
+func (w *worker) rebuild(work context.Context, rebalanced bool) error {
+	w.waitCheckpoints(work)
+	if rebalanced {
+		if err := w.e.nextGeneration(work); err != nil {
+			return err
+		}
+	}
+	w.release()
+	ps, err := w.openWriter(work)
+	if err != nil {
+		return err
+	}
+	return w.restore(work, ps)
+}
+
+// release gives back the reader, the writer and what they hold.
+func (w *worker) release() {
+	for _, t := range w.tasks {
+		t.Drop()
+	}
+	w.tasks = nil
+	if w.reader != nil {
+		w.reader.Close()
+		w.reader = nil
+	}
+	if w.writer != nil {
+		w.writer.Close()
+		w.writer = nil
+	}
+	if w.endPoll != nil {
+		w.endPoll()
+		w.poll, w.endPoll = nil, nil
+	}
+	w.began = time.Time{}
+	clear(w.paused)
+}
+
+func (w *worker) openWriter(ctx context.Context) (positions, error) {
+	var err error
+	if w.writer, err = w.e.log.Writer(ctx, w.id, logclient.WriterConfig{}); err != nil {
+		return nil, fmt.Errorf("open transactional id %s: %w", w.id, err)
+	}
+	return w.e.readPositions(ctx)
+}
