@@ -69,7 +69,7 @@ type OpenOptions struct {
 	// Clean: the last process left the clean-shutdown marker, so files are trusted.
 	Clean bool
 	// RecoveryPoint: everything below it was durable (recovery-point-offset-checkpoint).
-	// record.NoOffset if unknown, 0 for a partition that was never checkpointed.
+	// 0 if unknown or never checkpointed.
 	RecoveryPoint record.Offset
 	// LogStart from log-start-offset-checkpoint; 0 if none: the first segment's base offset counts if greater.
 	LogStart record.Offset

@@ -93,7 +93,7 @@ func (l *Log) gone(err error) bool {
 	}
 	l.swap.RLock()
 	defer l.swap.RUnlock()
-	return !l.closed.Load()
+	return true
 }
 
 func (l *Log) readSegment(dst []byte, s *segment, offset, upTo record.Offset, maxBytes int) ([]byte, error) {

@@ -385,10 +385,11 @@ func (r *recovery) adoptScan(s *segment, e *indexEntries, aborted []AbortedTxn) 
 	return s.txn.rewrite()
 }
 
-// follows checks what the CRC does not cover: the base offset. Above the
-// recovery point nothing was compacted, so it follows exactly.
+// follows checks what the CRC does not cover: the base offset. Above a known
+// recovery point nothing was compacted, so it follows exactly; elsewhere it
+// may leave gaps. (A torn write leaves zeros there, never a greater offset.)
 func (r *recovery) follows(s *segment, h *record.BatchHeader) error {
-	exact := r.o.RecoveryPoint >= 0 && r.end >= r.o.RecoveryPoint && !r.o.Clean
+	exact := r.o.RecoveryPoint > 0 && r.end >= r.o.RecoveryPoint && !r.o.Clean
 	if h.BaseOffset == r.end || h.BaseOffset > r.end && !exact && h.LastOffset()-s.base < 1<<31 {
 		return nil
 	}
