@@ -47,7 +47,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
+	if err := makeDir(cfg.FS, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("broker: data directory %s: %w", cfg.Dir, err)
 	}
 	lock, err := cfg.FS.Lock(path.Join(cfg.Dir, lockFile), cfg.Owner)

@@ -131,6 +131,21 @@ func (b *Broker) readOrMakeKafkaMeta() error {
 	return writeFile(b.fs, name, []byte(text))
 }
 
+// makeDir makes a directory with its parents, durably.
+func makeDir(fsys vfs.FS, dir string) error {
+	if _, err := fsys.Stat(dir); err == nil || dir == path.Dir(dir) {
+		return err
+	}
+	parent := path.Dir(dir)
+	if err := makeDir(fsys, parent); err != nil {
+		return err
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
+
 // takeCleanMark removes the mark of a clean shutdown, durably, and says whether it was there.
 func takeCleanMark(fsys vfs.FS, dir string) (bool, error) {
 	err := fsys.Remove(path.Join(dir, cleanShutdownFile))
