@@ -72,7 +72,7 @@ const (
 	AtStart  AtKind = iota // the log start offset
 	AtEnd                  // the read_uncommitted end (high watermark)
 	AtStable               // the last stable offset
-	AtTime                 // the first record whose timestamp is at or after Timestamp; the end if none
+	AtTime                 // the first record whose timestamp is at or after Timestamp (or a later marker); the end if none
 	// AtEndOfEpoch is where the leader epoch Epoch ends (OffsetForLeaderEpoch, KIP-101):
 	// the greatest epoch known that is at most Epoch, and the offset after its last
 	// record. For an epoch above the current one, NoOffset and NoLeaderEpoch.
