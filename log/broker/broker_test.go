@@ -19,13 +19,14 @@ import (
 // nothing in the background.
 type harness struct {
 	*Broker
-	t    *testing.T
-	fs   *vfs.Mem
-	now  time.Time
-	boot string
-	ids  byte
-	tune func(*Config)
-	logs strings.Builder
+	t      *testing.T
+	fs     *vfs.Mem
+	faults *vfs.FaultFS // around fs
+	now    time.Time
+	boot   string
+	ids    byte
+	tune   func(*Config)
+	logs   strings.Builder
 }
 
 func newHarness(t *testing.T, tune func(*Config)) *harness {
@@ -36,8 +37,9 @@ func newHarness(t *testing.T, tune func(*Config)) *harness {
 }
 
 func (h *harness) config() Config {
+	h.faults = vfs.Faulty(h.fs)
 	cfg := Config{
-		Dir: "/data", FS: h.fs, MaintenanceInterval: -1, TickInterval: -1, SyncParallelism: 1,
+		Dir: "/data", FS: h.faults, MaintenanceInterval: -1, TickInterval: -1, SyncParallelism: 1,
 		Now: func() time.Time { return h.now }, BootID: h.boot,
 		NewID:  func() [16]byte { h.ids++; return [16]byte{15: h.ids} },
 		Logger: slog.New(slog.NewTextHandler(&h.logs, nil)),
@@ -47,6 +49,8 @@ func (h *harness) config() Config {
 	}
 	return cfg
 }
+
+var errDisk = errors.New("the disk says no")
 
 func (h *harness) open() {
 	h.t.Helper()
