@@ -47,7 +47,7 @@ func (l *Log) Compact(o CompactOptions) (CompactResult, error) {
 		if dirty >= upTo && res.Passes > 0 || upTo <= l.list()[0].base {
 			return res, nil
 		}
-		c := &cleaner{l: l, o: &o, res: &res, live: l.liveProducers(), kept: make(map[record.ProducerID]bool)}
+		c := &cleaner{l: l, o: &o, res: &res, live: l.liveProducers(), kept: make(map[record.ProducerID]bool), open: newOpenSnapshots(l)}
 		next, err := c.pass(min(dirty, upTo), upTo)
 		if errors.Is(err, errStopped) {
 			return res, nil
@@ -129,6 +129,8 @@ type cleaner struct {
 	seen record.Offset // where the map ends (exclusive)
 	// kept says of each producer whether a data batch of its current transaction was kept: then its marker stays.
 	kept map[record.ProducerID]bool
+	// open keeps the snapshots of the cleaned segments true.
+	open *openSnapshots
 }
 
 func (c *cleaner) stopped() error {
@@ -144,11 +146,18 @@ func (c *cleaner) pass(dirty, upTo record.Offset) (record.Offset, error) {
 	if err := c.buildMap(segs, dirty, upTo); err != nil {
 		return dirty, err
 	}
+	if err := c.open.sweep(segs, c.seen); err != nil {
+		return dirty, err
+	}
 	var group []*segment
 	var groups [][]*segment
 	for i, s := range segs[:len(segs)-1] {
 		if s.base >= c.seen {
 			break
+		}
+		// One that was active at the last checkpoint has a snapshot and indexes that nobody synced.
+		if err := c.l.syncSealed(s, segs[i+1].base); err != nil {
+			return dirty, err
 		}
 		if end := segs[i+1].base; len(group) > 0 && !c.fits(group, s, end) {
 			groups = append(groups, group)

@@ -28,6 +28,9 @@ func (c *cleaner) cleanGroup(group []*segment, end record.Offset, aborts *aborte
 			}
 		}
 	}()
+	if err := c.open.begin(dst.base); err != nil {
+		return err
+	}
 	for _, s := range group {
 		c.res.BytesBefore += s.size.Load()
 		if err := c.cleanSegment(s, end, w, aborts); err != nil {
@@ -45,6 +48,9 @@ func (c *cleaner) cleanGroup(group []*segment, end record.Offset, aborts *aborte
 			_ = l.fs.Remove(h.path)
 		}
 		return nil
+	}
+	if err := c.open.flush(); err != nil {
+		return err
 	}
 	c.res.Segments += len(group)
 	return l.replace(group, dst, end)
@@ -292,6 +298,9 @@ func (c *cleaner) cleanMarker(h *record.BatchHeader, raw []byte, end record.Offs
 	delete(c.kept, h.ProducerID)
 	ms, set := c.horizon(h)
 	gone := !needed && (h.Count == 0 || set && c.o.Now >= ms && !c.held(h)) && !c.mustStay(h, end)
+	if h.Count > 0 {
+		c.open.marker(h.ProducerID, gone)
+	}
 	if gone {
 		w.changed = true
 		return nil

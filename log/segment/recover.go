@@ -77,9 +77,10 @@ func (r *recovery) list(bases []record.Offset) error {
 	l.setSegments(r.segs)
 	r.scanFrom = len(r.segs)
 	if !r.o.Clean {
-		// Everything below the recovery point was synced with its indexes.
+		// A segment that was sealed when the recovery point was taken was synced
+		// with its indexes. One that ends exactly there was perhaps still active.
 		r.scanFrom = 0
-		for r.scanFrom < len(r.segs)-1 && r.segs[r.scanFrom+1].base <= r.o.RecoveryPoint {
+		for r.scanFrom < len(r.segs)-1 && r.segs[r.scanFrom+1].base < r.o.RecoveryPoint {
 			r.scanFrom++
 		}
 	}
@@ -212,8 +213,11 @@ func (r *recovery) loadProducers() error {
 	}
 	slices.Sort(at)
 	slices.Reverse(at)
-	from := r.segs[0].base
+	from, loaded := r.segs[0].base, false
 	for _, offset := range at {
+		if loaded && r.o.Clean {
+			break
+		}
 		path := l.snapshotPath(offset)
 		if offset > r.end {
 			_ = l.fs.Remove(path) // of an end that is not reached any more
@@ -229,9 +233,10 @@ func (r *recovery) loadProducers() error {
 			_ = l.fs.Remove(path)
 			continue
 		}
-		l.producers.load(states, r.o.Now)
-		from = max(offset, from)
-		break
+		if !loaded {
+			l.producers.load(states, r.o.Now)
+			from, loaded = max(offset, from), true
+		}
 	}
 	return r.fold(from, r.end)
 }
@@ -342,7 +347,7 @@ func (r *recovery) scanSegment(s *segment) (cut error, err error) {
 			if r.end < r.o.RecoveryPoint || r.o.Clean {
 				return nil, r.corrupt(s, at, r.end, err)
 			}
-			cut = err
+			cut, sc.pos = err, at // next is past a batch that does not follow
 			break
 		}
 		r.noteEpoch(&h)

@@ -190,9 +190,12 @@ func (v *verifier) checkEpochs() {
 	for _, e := range v.epochs {
 		i := slices.IndexFunc(list, func(x epochEntry) bool { return x.epoch == e.epoch })
 		switch {
+		case i < 0 && len(list) > 0 && e.epoch < list[0].epoch:
+			// Below the log's start, in a segment that is still there.
 		case i < 0:
 			v.add(path, pos, e.start, "epoch %d is missing", e.epoch)
-		case list[i].start > e.start || list[i].start < e.start && !v.gaps && e.start != v.epochs[0].start:
+		case i > 0 && list[i].start > e.start || // the first one moves with the log's start
+			list[i].start < e.start && !v.gaps && e.start != v.epochs[0].start:
 			v.add(path, pos, e.start, "epoch %d begins at offset %d, not at %d", e.epoch, e.start, list[i].start)
 		}
 	}
