@@ -219,8 +219,8 @@ func (r *recovery) loadProducers() error {
 			break
 		}
 		path := l.snapshotPath(offset)
-		if offset > r.end {
-			_ = l.fs.Remove(path) // of an end that is not reached any more
+		if offset > r.end || offset < r.segs[0].base {
+			_ = l.fs.Remove(path) // of an end that is not reached any more, or not connected with what is left
 			continue
 		}
 		b, err := readFile(l.fs, path)

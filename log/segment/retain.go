@@ -87,6 +87,11 @@ func (l *Log) removeBelow(offset record.Offset) (removed int64, err error) {
 			break
 		}
 		s := segs[0]
+		// From now on the producer state begins with the next segment's snapshot.
+		if err := l.syncSnapshot(segs[1].base); err != nil {
+			l.mu.Unlock()
+			return removed, err
+		}
 		l.setSegments(segs[1:])
 		l.mu.Unlock()
 		s.retire()

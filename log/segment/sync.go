@@ -146,7 +146,12 @@ func (l *Log) syncSealed(s *segment, end record.Offset) error {
 	if err != nil {
 		return err
 	}
-	if f, err := l.fs.OpenReadWrite(l.snapshotPath(end)); err == nil {
+	return l.syncSnapshot(end)
+}
+
+// syncSnapshot makes the producer snapshot at offset at durable, if there is one.
+func (l *Log) syncSnapshot(at record.Offset) error {
+	if f, err := l.fs.OpenReadWrite(l.snapshotPath(at)); err == nil {
 		err = f.Sync()
 		_ = f.Close()
 		if err != nil {
