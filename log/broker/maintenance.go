@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
@@ -67,20 +68,28 @@ func (b *Broker) clean(force bool) error {
 	if err := b.txns.settleMarkers(); err != nil {
 		return err
 	}
-	var keys *segment.OffsetMap
+	ps := slices.DeleteFunc(b.allPartitions(), func(p *Partition) bool {
+		return p.log.Load() == nil || p.Err() != nil || !p.settings.Load().compact
+	})
 	var errs []error
-	for _, p := range b.allPartitions() {
-		s := p.settings.Load()
-		if l, err := p.open(); err == nil && p.Err() == nil && s.compact {
-			dirty := record.Offset(p.dirty.Load())
-			if c := l.Cleanable(dirty, b.nowMS()); !force && !enough(c, s.dirtyRatio) {
-				continue
-			}
-			if keys == nil {
-				keys = segment.NewOffsetMap(int(b.cfg.CleanerMemory))
-			}
-			errs = append(errs, b.compact(p, l, keys, force))
+	if force {
+		for _, p := range ps {
+			errs = append(errs, p.wrap(p.log.Load().Roll(b.nowMS())))
 		}
+	}
+	// Compaction stays below a recovery point that is on disk.
+	errs = append(errs, b.checkpointPartitions(ps))
+	var keys *segment.OffsetMap
+	for _, p := range ps {
+		l := p.log.Load()
+		c := l.Cleanable(record.Offset(p.dirty.Load()), b.nowMS())
+		if p.Err() != nil || !force && !enough(c, p.settings.Load().dirtyRatio) {
+			continue
+		}
+		if keys == nil {
+			keys = segment.NewOffsetMap(int(b.cfg.CleanerMemory))
+		}
+		errs = append(errs, b.compact(p, l, keys))
 	}
 	return errors.Join(errs...)
 }
@@ -90,16 +99,8 @@ func enough(c segment.Cleanable, ratio float64) bool {
 	return c.DirtyBytes > 0 && float64(c.DirtyBytes) >= ratio*float64(total)
 }
 
-// compact cleans one partition. Compaction stays below a recovery point that is on disk.
-func (b *Broker) compact(p *Partition, l *segment.Log, keys *segment.OffsetMap, force bool) error {
-	if force {
-		if err := l.Roll(b.nowMS()); err != nil {
-			return p.wrap(err)
-		}
-	}
-	if err := b.checkpointPartitions([]*Partition{p}); err != nil {
-		return err
-	}
+// compact cleans one partition.
+func (b *Broker) compact(p *Partition, l *segment.Log, keys *segment.OffsetMap) error {
 	res, err := l.Compact(segment.CompactOptions{
 		Now: b.nowMS(), FirstDirty: record.Offset(p.dirty.Load()), Hold: record.Offset(p.hold.Load()), Map: keys,
 		Stop: b.closing.Load,
