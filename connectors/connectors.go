@@ -24,6 +24,8 @@ type Source interface {
 	// Read waits until there is at least one record, or ctx is done (then it
 	// returns ctx.Err()), and puts what is there into out, some hundred KiB at
 	// most. io.EOF says that nothing will ever follow; out may hold last records.
+	// A deadline of ctx only ends the wait; once ctx is canceled Read is called
+	// until it returns an error, so that a source can hand over what it holds.
 	Read(ctx context.Context, out *Batch) error
 	// Position is where a restart goes on after everything that Read has
 	// returned; nil if the source cannot replay.

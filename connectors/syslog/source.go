@@ -175,8 +175,9 @@ func (s *Source) Position() []byte { return nil }
 // readBytes is about how much one Read returns at most.
 const readBytes = 256 << 10
 
-// Read waits for lines. When ctx is done the sockets are read on for DrainFor;
-// Read returns what is left, call by call, and then ctx.Err().
+// Read waits for lines, or until ctx's deadline. When ctx is canceled the
+// sockets are read on for DrainFor; Read returns what is left, call by call, and
+// then ctx.Err().
 func (s *Source) Read(ctx context.Context, out *connectors.Batch) error {
 	for {
 		if s.next < len(s.now.lines) {
@@ -187,7 +188,10 @@ func (s *Source) Read(ctx context.Context, out *connectors.Batch) error {
 			return nil
 		}
 		done := ctx.Done()
-		if ctx.Err() != nil {
+		switch err := ctx.Err(); {
+		case errors.Is(err, context.DeadlineExceeded): // the engine wants to commit
+			return err
+		case err != nil:
 			s.drain(time.Now().Add(s.cfg.DrainFor))
 			done = nil
 		}

@@ -191,6 +191,18 @@ func TestWhatWasReceivedIsReadAfterTheEnd(t *testing.T) {
 	}
 }
 
+func TestADeadlineEndsTheWaitAndNotTheSource(t *testing.T) {
+	s := listening(t, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	var b connectors.Batch
+	if err := s.Read(ctx, &b); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %v", err)
+	}
+	send(t, dial(t, s.UDPAddr()), "Dec 10 06:55:46 web-1 sshd[1]: x")
+	readLines(t, s, 1)
+}
+
 func TestTooManyConnectionsAreRefused(t *testing.T) {
 	s := listening(t, Config{MaxConns: 1})
 	first := dial(t, s.TCPAddr())

@@ -117,8 +117,10 @@ func (s *sourceRunner) once(ctx context.Context, backoff *time.Duration) (err er
 			s.abort()
 			return err
 		}
-		ended := errors.Is(readErr, io.EOF) || ctx.Err() != nil
-		failed := readErr != nil && !ended && !errors.Is(readErr, context.DeadlineExceeded)
+		// A canceled source says itself when it has handed over what it holds.
+		waited := errors.Is(readErr, context.DeadlineExceeded)
+		ended := errors.Is(readErr, io.EOF) || ctx.Err() != nil && readErr != nil && !waited
+		failed := readErr != nil && !ended && !waited
 		if s.due() || ended || failed {
 			if err := s.commit(lasting); err != nil {
 				return err
