@@ -218,3 +218,20 @@ func TestAppendingAllocatesNothingPerRecord(t *testing.T) {
 	}
 	check(t, l.Close())
 }
+
+func TestBuffersOfAllPartitionsTogetherAreBounded(t *testing.T) {
+	l := open(t, vfs.NewMem(), "boot")
+	_, err := l.Ensure(t.Context(), []logclient.TopicSpec{{Name: "wide", Partitions: 100}})
+	check(t, err)
+	w := newWriter(t, l)
+	v := record.View{Value: make([]byte, 1<<10)}
+	most := 0
+	for i := range 10_000 {
+		check(t, w.Append(record.TopicPartition{Topic: "wide", Partition: record.Partition(i % 100)}, &v))
+		most = max(most, w.Buffered())
+	}
+	if most > maxBuffered {
+		t.Errorf("%d bytes were buffered, expected at most %d", most, maxBuffered)
+	}
+	check(t, l.Close())
+}
