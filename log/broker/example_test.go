@@ -3,7 +3,6 @@ package broker_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/record"
@@ -13,15 +12,15 @@ import (
 func ExampleProducer() {
 	b, err := broker.Open(broker.Config{Dir: "/data", FS: vfs.NewMem()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer b.Close()
 	if _, err := b.CreateTopic(broker.TopicSpec{Name: "orders", Partitions: 3}); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	p, err := b.NewProducer(broker.ProducerConfig{TransactionalID: "shop"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer p.Close()
 	ctx := context.Background()
@@ -32,7 +31,7 @@ func ExampleProducer() {
 		fmt.Printf("partition %d, offset %d, error %v\n", m.Partition, m.Offset, err)
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("committed:", p.Commit(ctx))
 	// Output:
@@ -43,32 +42,32 @@ func ExampleProducer() {
 func ExampleConsumer() {
 	b, err := broker.Open(broker.Config{Dir: "/data", FS: vfs.NewMem()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer b.Close()
 	if _, err := b.CreateTopic(broker.TopicSpec{Name: "orders"}); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	p, err := b.NewProducer(broker.ProducerConfig{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer p.Close()
 	ctx := context.Background()
 	for _, v := range []string{"one teapot", "two cups"} {
 		m := broker.Message{Topic: "orders", Partition: broker.AnyPartition, Key: []byte("42"), Value: []byte(v)}
 		if _, err := p.SendSync(ctx, m); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 	c, err := b.NewConsumer(broker.ConsumerConfig{Group: "kitchen", Topics: []string{"orders"}, Start: broker.FromStart()})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer c.Close()
 	messages, err := c.Poll(ctx)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, m := range messages {
 		fmt.Printf("%d: %s = %s\n", m.Offset, m.Key, m.Value)

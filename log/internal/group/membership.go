@@ -452,7 +452,7 @@ func (c *Core) Tick(now int64) []GroupStep {
 		g := c.groups[name]
 		step := Step{}
 		for _, id := range g.memberIDs() {
-			if m := g.members[id]; m != nil && !m.waits() && g.state != PreparingRebalance && m.deadline <= now {
+			if m := g.members[id]; m != nil && !m.waits() && m.deadline <= now {
 				step = c.remove(g, m, ErrUnknownMember, step, now)
 			}
 		}
@@ -484,7 +484,6 @@ func (c *Core) Deadline() (int64, bool) {
 			if g.initialEnd > 0 {
 				earlier(g.initialEnd)
 			}
-			continue
 		}
 		for _, m := range g.members {
 			if !m.waits() {
