@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// flushBytes is the size at which a partition's batch goes to the broker.
-	flushBytes = 128 << 10
+	// flushBytes is the size at which a partition's batch goes to the broker. With
+	// its last record it still fits into one chunk of a reader, which otherwise
+	// would have to read it twice.
+	flushBytes = chunkBytes - 8<<10
 	// maxBuffered bounds what the batches of a writer hold together; at the bound
 	// all of them go to the broker.
 	maxBuffered = 4 << 20
