@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -302,12 +303,14 @@ func (w *world) crash(percent int) {
 	}
 }
 
+var (
+	seedsFlag = flag.Uint64("seeds", 40, "random histories to run")
+	firstSeed = flag.Uint64("seed", 0, "the first one")
+)
+
 func TestRandomHistoriesMatchTheModelAndSurviveCrashes(t *testing.T) {
-	seeds, steps := uint64(60), 80
-	if testing.Short() {
-		seeds = 10
-	}
-	for seed := range seeds {
+	const steps = 80
+	for seed := *firstSeed; seed < *firstSeed+*seedsFlag; seed++ {
 		w := newWorld(t, seed)
 		w.trace = append(w.trace, fmt.Sprint("seed ", seed))
 		for range steps {

@@ -107,8 +107,10 @@ func (v *verifier) txnIndex(base, end record.Offset, found []AbortedTxn, known b
 			v.add(path, at, t.Last, "no abort marker of producer %d at offset %d", t.ProducerID, t.Last)
 		case want.ProducerID != t.ProducerID:
 			v.add(path, at+2, t.Last, "expected producer id %d, found %d", want.ProducerID, t.ProducerID)
-		case t.First != want.First && !(t.First < want.First):
+		case t.First > want.First || t.First < want.First && !v.gaps:
 			v.add(path, at+10, t.Last, "expected first offset %d, found %d", want.First, t.First)
+		case t.Stable != want.Stable && !v.gaps:
+			v.add(path, at+26, t.Last, "expected stable offset %d, found %d", want.Stable, t.Stable)
 		}
 		delete(byMarker, t.Last)
 	}
@@ -168,8 +170,12 @@ func (v *verifier) finalSnapshots() {
 		if err == nil {
 			_, err = parseSnapshot(path, b)
 		}
-		if err != nil && !v.live {
+		switch {
+		case v.live:
+		case err != nil:
 			v.format(path, err)
+		case at > v.end:
+			v.add(path, 0, at, "the log ends at %d", v.end)
 		}
 	}
 }
