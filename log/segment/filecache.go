@@ -22,11 +22,9 @@ var errRetired = errors.New("segment file retired")
 type FileCache struct {
 	limit int
 
-	mu    sync.Mutex
-	open  []*handle // in no order: a clock with a hand
-	hand  int
-	peak  int
-	opens int64
+	mu   sync.Mutex
+	open []*handle // in no order: a clock with a hand
+	hand int
 }
 
 // NewFileCache makes a cache that keeps about limit files open; at least 4.
@@ -126,8 +124,6 @@ func (c *FileCache) add(h *handle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open = append(c.open, h)
-	c.opens++
-	c.peak = max(c.peak, len(c.open))
 	for budget := 3 * len(c.open); len(c.open) > c.limit && budget > 0; budget-- {
 		c.hand = (c.hand + 1) % len(c.open)
 		victim := c.open[c.hand]

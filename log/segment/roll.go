@@ -34,9 +34,8 @@ func (l *Log) mustRoll(r *request) bool {
 		(s.time.entries.Load()+pending+1)*timeEntrySize > set.IndexBytes
 }
 
-// Roll begins a new active segment unless the active one is empty.
-func (l *Log) Roll(now int64) error {
-	_ = now
+// Roll begins a new active segment unless the active one is empty. The time is not needed.
+func (l *Log) Roll(_ int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usable(); err != nil {

@@ -189,7 +189,7 @@ func (v *verifier) segment(base, next record.Offset) error {
 		v.add(path, 0, v.end, "begins at %d, but the segment before ends at %d", base, v.end)
 		v.end = base
 	}
-	v.snapshot(base, next != record.NoOffset || base > 0)
+	v.snapshot(base)
 	f, err := v.fs.Open(path)
 	if err != nil {
 		return err

@@ -121,7 +121,7 @@ func (v *verifier) txnIndex(base, end record.Offset, found []AbortedTxn, known b
 
 // snapshot compares the producer snapshot at a segment's base with the fold so
 // far, or lets the fold begin with it.
-func (v *verifier) snapshot(at record.Offset, _ bool) {
+func (v *verifier) snapshot(at record.Offset) {
 	i, ok := slices.BinarySearch(v.snapshots, at)
 	if !ok {
 		return
@@ -162,7 +162,7 @@ func (v *verifier) snapshot(at record.Offset, _ bool) {
 func (v *verifier) finalSnapshots() {
 	for _, at := range slices.Clone(v.snapshots) {
 		if at == v.end {
-			v.snapshot(at, true)
+			v.snapshot(at)
 			continue
 		}
 		path := fileName(v.dir, at, suffixSnapshot)
