@@ -387,3 +387,30 @@ func TestAFailedSyncOfADecisionIsAnUnknownOutcome(t *testing.T) {
 	h.crash(0, "boot-2")
 	h.expect("a", 0, true)
 }
+
+func TestADecisionIsNotOnDiskBeforeTheMarkersOfTheOneBefore(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 2)
+	x := h.tx("x")
+	x.put("a", 0, "first")
+	h.ok(x.end(true)) // its marker is in the page cache
+	x.put("a", 1, "second")
+	h.ok(x.end(true)) // from here on recovery looks at this decision only
+	h.crash(0, "boot-2")
+	h.expect("a", 0, true, "first")
+	h.expect("a", 1, true, "second")
+}
+
+func TestTheCleanerDropsNoDecisionWhoseMarkersAreNotOnDisk(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 2)
+	x := h.tx("x")
+	x.put("a", 0, "first")
+	h.ok(x.end(true))
+	x.put("a", 1, "open") // a record of the same id that overtakes the decision
+	h.now = h.now.Add(time.Hour)
+	h.ok(h.CleanNow())
+	h.crash(0, "boot-2")
+	h.expect("a", 0, true, "first")
+	h.expect("a", 1, true)
+}
