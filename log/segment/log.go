@@ -53,8 +53,9 @@ func (l *Log) Start() record.Offset { return record.Offset(l.start.Load()) }
 // End is the offset that the next record gets (LEO = high watermark).
 func (l *Log) End() record.Offset { return record.Offset(l.end.Load()) }
 
-// Stable is the last stable offset.
-func (l *Log) Stable() record.Offset { return record.Offset(l.stable.Load()) }
+// Stable is the last stable offset. DeleteBefore may pass an open transaction;
+// then it is the start.
+func (l *Log) Stable() record.Offset { return max(record.Offset(l.stable.Load()), l.Start()) }
 
 // Durable is the offset below which all is synced.
 func (l *Log) Durable() record.Offset { return record.Offset(l.durable.Load()) }
