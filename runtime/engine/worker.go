@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -40,7 +41,9 @@ type worker struct {
 	writer   logclient.Writer
 	paused   map[record.TopicPartition]bool
 	dirtyMax int64 // bytes of changes that make a commit due
-	applied  int   // the orders that the tasks know of
+	applied  int   // the orders that the tasks know of, and of them:
+	ending   bool  // some inputs have an end
+	endsAt   map[int]int64
 
 	nextCommit time.Time
 	began      time.Time // of the transaction's first work; zero if there is none
@@ -50,8 +53,7 @@ type worker struct {
 	deadline   time.Time
 	endPoll    context.CancelFunc
 
-	requests chan func(*task.Task)
-	served   chan struct{}
+	requests chan request
 	finished chan checkpointDone
 	stopped  chan struct{}
 
@@ -82,7 +84,7 @@ func newWorker(e *Engine, n int) *worker {
 		dirtyMax: max(e.cfg.CacheBytes/int64(e.cfg.Workers)/2, 1<<16),
 		paused:   map[record.TopicPartition]bool{}, ckpts: map[plan.TaskID]*checkpointState{},
 		ends: map[record.TopicPartition]record.Offset{}, endTimes: map[int]int64{}, statuses: map[plan.TaskID]taskStatus{},
-		requests: make(chan func(*task.Task)), served: make(chan struct{}),
+		requests: make(chan request, 4),
 		finished: make(chan checkpointDone, 64), stopped: make(chan struct{}),
 	}
 }
@@ -109,26 +111,24 @@ func (w *worker) interrupt() {
 	}
 }
 
+// request is a call on its way to the worker.
+type request struct {
+	f    func(*task.Task)
+	done chan struct{}
+}
+
 // call runs f on every task, on the worker's goroutine.
 func (w *worker) call(ctx, work context.Context, f func(*task.Task)) error {
-	for {
-		w.interrupt()
-		select {
-		case w.requests <- f:
-			select {
-			case <-w.served:
-				return nil
-			case <-work.Done():
-				return context.Cause(work)
-			}
-		case <-work.Done():
-			return context.Cause(work)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-			// It was between two polls when it was interrupted: once more.
-		}
+	r := request{f: f, done: make(chan struct{})}
+	select {
+	case w.requests <- r: // buffered: it is there before the poll is interrupted
+	case <-work.Done():
+		return context.Cause(work)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	w.interrupt()
+	return await(ctx, work, r.done)
 }
 
 func (w *worker) stop() { w.order(func() { w.stopping = true }) }
@@ -154,7 +154,7 @@ func (w *worker) run(work context.Context) error {
 // loop is the life of a worker between two errors.
 func (w *worker) loop(work context.Context) error {
 	for {
-		wakeup, stopping := w.takeOrders(work)
+		wakeup, stopping, fresh := w.takeOrders(work)
 		w.serve()
 		now := time.Now()
 		if err := w.checkpoints(work, now); err != nil {
@@ -162,6 +162,11 @@ func (w *worker) loop(work context.Context) error {
 		}
 		if stopping {
 			return w.end(work)
+		}
+		if fresh { // an order may ask for work although nothing is left to read
+			if err := w.step(work, now); err != nil {
+				return err
+			}
 		}
 		batches, err := w.reader.Poll(w.pollContext(wakeup, now), pollBytes)
 		for _, b := range batches {
@@ -232,12 +237,10 @@ func (w *worker) full(t *task.Task) bool {
 // applyEnd gives a task its end of input once it is drained. ready reports that
 // an order stands and that the task has done all of it but the commit.
 func (w *worker) applyEnd(t *task.Task) (ready bool, err error) {
-	if len(w.ends) == 0 || !t.Drained() {
+	if !w.ending || !t.Drained() {
 		return false, nil
 	}
-	w.mu.Lock()
-	ms, ok := w.endTimes[t.ID().Sub]
-	w.mu.Unlock()
+	ms, ok := w.endsAt[t.ID().Sub]
 	if !ok {
 		return true, nil
 	}
@@ -264,8 +267,8 @@ func (w *worker) throttle(t *task.Task) {
 }
 
 // takeOrders renews what ends a poll, then passes orders on to the tasks: an
-// order that comes later ends the poll at once.
-func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopping bool) {
+// order that comes later ends the poll at once. fresh reports that there were new ones.
+func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopping, fresh bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.wakeup == nil || w.wakeup.Err() != nil {
@@ -276,25 +279,26 @@ func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopp
 		w.deadline = time.Time{}
 	}
 	if w.applied != w.orders {
-		w.applied = w.orders
+		w.applied, fresh = w.orders, true
+		w.ending, w.endsAt = len(w.ends) > 0, maps.Clone(w.endTimes)
 		for _, t := range w.tasks {
 			for tp, end := range w.ends {
 				t.SetEnd(tp, end)
 			}
 		}
 	}
-	return w.wakeup, w.stopping
+	return w.wakeup, w.stopping, fresh
 }
 
 // serve answers calls.
 func (w *worker) serve() {
 	for {
 		select {
-		case f := <-w.requests:
+		case r := <-w.requests:
 			for _, t := range w.tasks {
-				f(t)
+				r.f(t)
 			}
-			w.served <- struct{}{}
+			close(r.done)
 		default:
 			return
 		}
