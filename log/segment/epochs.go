@@ -72,20 +72,6 @@ func (c *epochs) cutStart(start record.Offset) (changed bool) {
 	return changed
 }
 
-// at is the epoch of the batch at offset.
-func (c *epochs) at(offset record.Offset) record.LeaderEpoch {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	e := record.NoLeaderEpoch
-	for _, entry := range c.list {
-		if entry.start > offset {
-			break
-		}
-		e = entry.epoch
-	}
-	return e
-}
-
 // end answers OffsetForLeaderEpoch as Kafka does.
 func (c *epochs) end(e record.LeaderEpoch, logEnd record.Offset) EpochEnd {
 	c.mu.RLock()

@@ -146,9 +146,6 @@ func appendTimeEntry(dst []byte, base record.Offset, timestamp int64, offset rec
 	return binary.BigEndian.AppendUint32(dst, uint32(offset-base))
 }
 
-func (e *entry) offset(base record.Offset) record.Offset {
-	return base + record.Offset(binary.BigEndian.Uint32(e[:]))
-}
 func (e *entry) position() int64 { return int64(binary.BigEndian.Uint32(e[4:])) }
 func (e *entry) timestamp() int64 {
 	return int64(binary.BigEndian.Uint64(e[:]))
