@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	pollBytes   = 1 << 20
+	pollBytes   = 256 << 10
 	maxQueued   = 8 // batches of one input that wait for another input
 	retryFirst  = 50 * time.Millisecond
 	retryMost   = 5 * time.Second
