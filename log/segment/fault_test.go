@@ -36,6 +36,9 @@ func TestAFullDiskLosesNothingAndHeals(t *testing.T) {
 			case !broken || !errors.Is(err, ErrStorage) || !errors.Is(err, syscall.ENOSPC):
 				t.Fatalf("append %d, broken %v: %v", i, broken, err)
 			}
+			if info, err := fs.Stat(l.active().log.path); err != nil || info.Size() != l.active().size.Load() {
+				t.Fatalf("after append %d: the file has %d bytes, %d of them whole batches (%v)", i, info.Size(), l.active().size.Load(), err)
+			}
 			if got := readAll(t, l); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("after append %d: got %v, want %v", i, got, want)
 			}
@@ -78,5 +81,26 @@ func TestAFailedFdatasyncIsNeverRepeated(t *testing.T) {
 		if l2, _ := mustOpen(t, cfg, OpenOptions{}); l2.Durable() != 2 {
 			t.Errorf("%v: reopened: durable %d, want 2", op, l2.Durable())
 		}
+	}
+}
+
+// The producer state of removed segments lives on in the next one's snapshot,
+// which must be durable before they go.
+func TestADuplicateIsKnownAfterItsSegmentIsRemovedAndThePowerFails(t *testing.T) {
+	fs := vfs.NewMem()
+	if err := errors.Join(fs.MkdirAll("/data"), fs.SyncDir("/")); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(fs, Settings{})
+	l, _ := mustOpen(t, cfg, OpenOptions{})
+	batch := batchOpts{pid: 4, seq: 0}
+	mustAppend(t, l, batch, kv{key: "a"})
+	if err := errors.Join(l.Roll(0), l.DeleteBefore(1)); err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS = fs.CrashClone(vfs.CrashConfig{})
+	l2, _ := mustOpen(t, cfg, OpenOptions{LogStart: 1})
+	if res := mustAppend(t, l2, batch, kv{key: "a"}); !res.Duplicate || res.Base != 0 {
+		t.Errorf("the retried batch was appended again: %+v", res)
 	}
 }
