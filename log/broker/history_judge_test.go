@@ -319,6 +319,7 @@ func (j *judge) transactions(p *partModel, f *found) {
 			low = o
 		}
 	}
+	low, high = max(low, f.Start), max(high, f.Start)
 	if f.Stable < low || f.Stable > high {
 		j.bad("%v: expected the last stable offset in [%d, %d], found %d", p.tp, low, high, f.Stable)
 	}
@@ -328,7 +329,7 @@ func (j *judge) transactions(p *partModel, f *found) {
 			continue
 		}
 		switch {
-		case t.fate == committed && !f.visible[o] && o < f.Stable && !p.compact:
+		case t.fate == committed && !f.visible[o] && o < f.Stable && (f.present[o] || !p.compact):
 			j.bad("%v: offset %d %v was committed, read_committed does not give it", p.tp, o, &p.log[o])
 		case t.fate != committed && t.fate != committing && f.visible[o]:
 			j.bad("%v: offset %d %v was not committed, read_committed gives it", p.tp, o, &p.log[o])
@@ -466,7 +467,7 @@ func (j *judge) probe(turn int) error {
 	}
 	if j.strict && len(j.m.txns) > 0 {
 		pr := j.m.txns[turn%len(j.m.txns)]
-		who, err := j.b.InitProducerID(pr.id, 0, broker.NoProducer)
+		who, err := j.b.InitProducerID(pr.id, txnTimeout, broker.NoProducer)
 		if err != nil || j.m.handed[who] {
 			j.bad("%s: expected a fresh identity, found %v (%v)", pr.id, who, err)
 		}
@@ -575,7 +576,7 @@ func (j *judge) adopt() error {
 		}
 		p.acked, p.durable = p.end(), min(p.durable, p.end())
 		if m.flush == broker.FlushCommit && !j.clean {
-			p.durable = p.end()
+			p.durable = f.cut
 		}
 		p.start, p.startLow, p.startHigh, p.epoch = f.Start, f.Start, f.Start, f.Epoch
 		for _, i := range m.idem {
@@ -592,6 +593,12 @@ func (j *judge) adopt() error {
 			if _, ok := offs[tp]; !ok {
 				delete(m.groups[group], tp)
 			}
+		}
+	}
+	if !j.strict { // epochs handed out may be gone, too
+		clear(m.handed)
+		for _, i := range m.idem {
+			m.handed[i.who] = true
 		}
 	}
 	for _, pr := range m.txns {

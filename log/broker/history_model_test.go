@@ -153,6 +153,11 @@ func (m *model) forget(t *topicModel) {
 			delete(i.seq, p.tp)
 		}
 	}
+	for _, pr := range m.txns {
+		for _, p := range t.parts {
+			delete(pr.seq, p.tp)
+		}
+	}
 }
 
 // position is a group's, if it has one.

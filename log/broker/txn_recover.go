@@ -30,14 +30,53 @@ func (c *transactions) recover(newBoot bool) error {
 		}
 	}
 	if newBoot {
-		for _, t := range c.core.All() {
-			e := c.entry(t.TransactionalID)
-			if err := c.run(e, c.core.NewBoot(e.id, c.b.nowMS())); err != nil {
-				return txnError(e.id, err)
-			}
+		if err := c.fenceAll(); err != nil {
+			return err
 		}
 	}
 	return c.abortHanging()
+}
+
+// fenceAll raises every id's epoch above all that was written with it: under
+// flush=os a power cut may take records of the coordinator and leave those of
+// the producer, whose epoch the partitions then know better.
+func (c *transactions) fenceAll() error {
+	seen := map[record.ProducerID]record.ProducerEpoch{}
+	for _, p := range c.b.allPartitions() {
+		l, err := p.open()
+		if err != nil {
+			continue
+		}
+		for _, s := range l.Producers() {
+			seen[s.ProducerID] = max(seen[s.ProducerID], s.Epoch)
+		}
+	}
+	for _, t := range c.core.All() {
+		e := c.entry(t.TransactionalID)
+		err := c.run(e, c.core.NewBoot(e.id, seen[t.ID], c.b.nowMS()))
+		switch {
+		case err == nil:
+		case e.t.State == txn.PrepareAbort: // decided; a partition is offline
+			c.b.cfg.Logger.Warn("decided transaction: not all markers are written", "transactional_id", e.id, "err", err)
+		default:
+			return txnError(e.id, err)
+		}
+	}
+	return nil
+}
+
+// abortIn aborts an id's transaction if it is open and includes a partition that
+// was brought back from disk. e.mu is held.
+func (c *transactions) abortIn(e *txnEntry, tp record.TopicPartition) error {
+	switch {
+	case e.t == nil || !e.t.Has(tp):
+		return nil
+	case e.t.State == txn.Ongoing:
+		return c.run(e, c.step(func(core *txn.Core) txn.Step { return core.NewBoot(e.id, record.NoProducerEpoch, c.b.nowMS()) }))
+	case e.t.State == txn.PrepareCommit || e.t.State == txn.PrepareAbort:
+		return c.writeMarkers(e, true)
+	}
+	return nil
 }
 
 // replay reads every partition of __transaction_state.

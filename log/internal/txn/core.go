@@ -270,9 +270,15 @@ func (c *Core) Tick(id string, now int64) Step {
 
 // NewBoot fences an id after a new boot of the machine: writes that nobody had
 // synced may be gone, so an open transaction is aborted, and whoever believes
-// to be in one is refused.
-func (c *Core) NewBoot(id string, now int64) Step {
+// to be in one is refused. seen is the greatest epoch of the id's producer in
+// any partition: more than the coordinator's if a power cut took records of
+// the coordinator's under flush=os.
+func (c *Core) NewBoot(id string, seen record.ProducerEpoch, now int64) Step {
 	t := c.ids[id]
+	if t != nil && seen > t.Epoch {
+		t = t.clone()
+		t.Epoch = min(seen, maxEpoch-1)
+	}
 	switch {
 	case t == nil || t.State.prepared():
 		return Step{}

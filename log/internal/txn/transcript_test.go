@@ -125,8 +125,12 @@ func (s *script) run(a []string) string {
 		return strings.Join(s.core.Due(s.now), " ")
 	case "tick":
 		return s.step(s.core.Tick(arg(1), s.now))
-	case "newboot":
-		return s.step(s.core.NewBoot(arg(1), s.now))
+	case "newboot": // id, greatest epoch in a partition
+		var seen record.ProducerEpoch
+		if len(a) > 2 {
+			seen = record.ProducerEpoch(number(2))
+		}
+		return s.step(s.core.NewBoot(arg(1), seen, s.now))
 	case "show":
 		return s.show(s.core.Get(arg(1)))
 	case "replay": // a new coordinator over the same log
