@@ -87,6 +87,13 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 		return nil, err
 	}
 	maps.Copy(from, start.from)
+	st := taskStatus{id: id, streamTime: t.StreamTime(), maxEvent: t.MaxEvent()}
+	for _, tp := range t.Inputs() {
+		st.processed = append(st.processed, task.Processed{Partition: tp, Next: start.from[tp], NewestMS: t.MaxEvent()})
+	}
+	w.mu.Lock()
+	w.statuses[id] = st
+	w.mu.Unlock()
 	return t, nil
 }
 

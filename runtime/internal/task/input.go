@@ -7,6 +7,7 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
 	"github.com/millstream-io/millstream/runtime/internal/plan"
 	"github.com/millstream-io/millstream/streams/processor"
+	"github.com/millstream-io/millstream/streams/topology"
 )
 
 // input is one partition that a task reads.
@@ -14,6 +15,7 @@ type input struct {
 	tp          record.TopicPartition
 	sources     []int // indexes into Sub.Sources: several operators may read one topic
 	repartition bool
+	timed       int            // the source whose extractor gives event time; -1: the record's timestamp is it
 	upstream    []UpstreamTime // of a repartition topic
 
 	seen   bool  // it had a record
@@ -26,6 +28,7 @@ type input struct {
 	queue   []logclient.Batch
 	head    record.View // valid if hasHead: the next record of queue[0]
 	hasHead bool
+	headAt  int64 // its event time
 
 	records, bytes int64 // processed since the last commit
 	moved          bool  // next has passed records or batches since the last commit
@@ -38,7 +41,7 @@ type Position struct {
 	Offset    record.Offset
 }
 
-func newInputs(sub *plan.Sub, id plan.TaskID) []*input {
+func newInputs(topo *topology.Topology, sub *plan.Sub, id plan.TaskID) []*input {
 	var ins []*input
 	at := map[string]*input{}
 	for i, p := range sub.Inputs {
@@ -47,19 +50,28 @@ func newInputs(sub *plan.Sub, id plan.TaskID) []*input {
 		}
 		if in := at[p.Topic]; in != nil {
 			in.sources = append(in.sources, i)
+			in.takeExtractor(topo, sub, i)
 			continue
 		}
 		in := &input{
 			tp:      record.TopicPartition{Topic: p.Topic, Partition: record.Partition(id.Partition)},
-			sources: []int{i}, repartition: p.Repartition, time: processor.NoTime, end: record.NoOffset,
+			sources: []int{i}, repartition: p.Repartition, timed: -1, time: processor.NoTime, end: record.NoOffset,
 		}
 		for _, u := range p.Upstream {
 			in.upstream = append(in.upstream, UpstreamTime{Task: u, Time: processor.NoTime})
 		}
+		in.takeExtractor(topo, sub, i)
 		at[p.Topic] = in
 		ins = append(ins, in)
 	}
 	return ins
+}
+
+// takeExtractor makes a source's extractor the input's; of several, the first one counts.
+func (in *input) takeExtractor(topo *topology.Topology, sub *plan.Sub, source int) {
+	if in.timed < 0 && topo.Nodes[sub.Sources[source]].EventTime {
+		in.timed = source
+	}
 }
 
 // drop gives back what was read and not processed.

@@ -118,7 +118,7 @@ func (t *Task) ID() plan.TaskID { return t.cfg.ID }
 // Inputs are the partitions that the task reads.
 func (t *Task) Inputs() []record.TopicPartition {
 	var tps []record.TopicPartition
-	for _, in := range newInputs(t.sub, t.cfg.ID) {
+	for _, in := range newInputs(t.cfg.Topology, t.sub, t.cfg.ID) {
 		tps = append(tps, in.tp)
 	}
 	return tps
@@ -145,7 +145,7 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 	for _, in := range t.inputs {
 		ends[in.tp] = in.end
 	}
-	t.inputs = newInputs(t.sub, t.cfg.ID)
+	t.inputs = newInputs(t.cfg.Topology, t.sub, t.cfg.ID)
 	for _, in := range t.inputs {
 		in.next, in.lastAt = from[in.tp], now
 		if end, ok := ends[in.tp]; ok {

@@ -67,8 +67,16 @@ func (t *Task) externalBatch(in *input, now time.Time) (n int64, err error) {
 		if len(v.Headers) > 0 {
 			t.copyHeaders(v.Headers)
 		}
-		if v.Timestamp > newest {
-			newest = v.Timestamp
+		if in.timed >= 0 {
+			if ok, err := t.extract(in); err != nil {
+				return n, err
+			} else if !ok {
+				in.next = v.Offset + 1
+				continue
+			}
+		}
+		if r.Timestamp > newest {
+			newest = r.Timestamp
 			in.time, in.seen = newest, true
 		}
 		if newest > t.streamTime {
@@ -115,6 +123,17 @@ func (t *Task) repartitionBatch(in *input, now time.Time) (n int64, err error) {
 	return n, nil
 }
 
+// extract sets the record's event time by the source's extractor; false if the
+// record does not decode and has been dealt with.
+func (t *Task) extract(in *input) (ok bool, err error) {
+	ms, err := t.unit.EventTime(in.timed, &t.rec)
+	if err != nil {
+		return false, t.bad(err)
+	}
+	t.rec.Timestamp, t.rec.StreamTime = ms, ms
+	return true, nil
+}
+
 // account notes what a batch brought.
 func (t *Task) account(in *input, n, bytes int64, now time.Time) {
 	if n == 0 {
@@ -154,15 +173,19 @@ func (t *Task) one(in *input, now time.Time) error {
 			}
 		}
 	}
-	if !in.seen || v.Timestamp > in.time {
-		in.seen, in.time = true, max(in.time, v.Timestamp)
+	if in.timed >= 0 {
+		if ok, err := t.extract(in); err != nil || !ok {
+			in.next, in.moved, t.dirty = v.Offset+1, true, true
+			return err
+		}
 	}
+	in.seen, in.time = true, max(in.time, r.Timestamp)
 	t.account(in, 1, int64(len(v.Key)+len(v.Value)), now)
 	if !in.repartition {
 		if err := t.observe(now); err != nil {
 			return t.fail(err)
 		}
-		r.StreamTime = max(t.streamTime, v.Timestamp)
+		r.StreamTime = max(t.streamTime, r.Timestamp)
 	}
 	for _, source := range in.sources {
 		if t.streamTime >= t.unit.NextTime() {
@@ -216,7 +239,7 @@ func (t *Task) workMerged(now time.Time, ends Ends, maxBytes int64) (n int64, er
 func (t *Task) choose(now time.Time, ends Ends) (best *input, err error) {
 	missing := false
 	for _, in := range t.inputs {
-		if err := in.fill(); err != nil {
+		if err := t.fill(in); err != nil {
 			return nil, fmt.Errorf("task %v: read %s-%d: %w", t.cfg.ID, in.tp.Topic, in.tp.Partition, err)
 		}
 		switch {
@@ -224,7 +247,7 @@ func (t *Task) choose(now time.Time, ends Ends) (best *input, err error) {
 			missing = missing || t.waitFor(in, ends)
 		case in.repartition && isWatermark(in.head.Headers):
 			return in, nil // it has no place in the order of records
-		case best == nil || in.head.Timestamp < best.head.Timestamp:
+		case best == nil || in.headAt < best.headAt:
 			best = in
 		}
 	}
@@ -239,6 +262,26 @@ func (t *Task) choose(now time.Time, ends Ends) (best *input, err error) {
 		return nil, nil
 	}
 	return best, nil
+}
+
+// fill makes an input's head the next record, and finds its event time.
+func (t *Task) fill(in *input) error {
+	if in.hasHead {
+		return nil
+	}
+	if err := in.fill(); err != nil || !in.hasHead {
+		return err
+	}
+	in.headAt = in.head.Timestamp
+	if in.timed < 0 {
+		return nil
+	}
+	r := processor.Record{Key: in.head.Key, Value: in.head.Value, Timestamp: in.head.Timestamp,
+		Topic: in.tp.Topic, Partition: int32(in.tp.Partition), Offset: int64(in.head.Offset)}
+	if ms, err := t.unit.EventTime(in.timed, &r); err == nil {
+		in.headAt = ms // one that does not decode is dealt with when its turn comes
+	}
+	return nil
 }
 
 // waitFor reports whether an input without data holds the others up: in a
