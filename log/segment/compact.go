@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sort"
 
 	"github.com/millstream-io/millstream/log/record"
 )
@@ -280,10 +281,8 @@ func (a *abortedScan) aborted(h *record.BatchHeader) bool {
 	if !h.Transactional() || h.Control() {
 		return false
 	}
-	for _, t := range a.byID[h.ProducerID] {
-		if h.BaseOffset >= t.First && h.BaseOffset < t.Last {
-			return true
-		}
-	}
-	return false
+	// A producer's transactions follow each other: the first that ends above the batch is the one that may hold it.
+	list := a.byID[h.ProducerID]
+	i := sort.Search(len(list), func(i int) bool { return list[i].Last > h.BaseOffset })
+	return i < len(list) && list[i].First <= h.BaseOffset
 }

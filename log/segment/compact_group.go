@@ -40,6 +40,9 @@ func (c *cleaner) cleanGroup(group []*segment, end record.Offset, aborts *aborte
 	if err := w.finish(); err != nil {
 		return err
 	}
+	if err := l.syncDir(); err != nil {
+		return err
+	}
 	c.res.BytesAfter += w.pos
 	if len(group) == 1 && w.unchanged {
 		// Nothing to gain: leave the old one.
@@ -89,6 +92,7 @@ func (w *cleanWriter) flush() error {
 		return err
 	}
 	defer w.seg.log.release()
+	w.seg.log.dirty.Store(true)
 	if _, err := f.WriteAt(w.buf, w.pos); err != nil {
 		return err
 	}
@@ -134,11 +138,9 @@ func (w *cleanWriter) finish() error {
 	if err != nil {
 		return err
 	}
+	s.log.dirty.Store(false)
 	s.synced.Store(w.pos)
-	if err := s.syncAux(); err != nil {
-		return err
-	}
-	return s.log.fs.SyncDir(dirOf(s))
+	return s.syncAux()
 }
 
 // cleanSegment filters one segment into the writer.

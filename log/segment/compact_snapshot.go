@@ -45,7 +45,7 @@ func (o *openSnapshots) sweep(segs []*segment, end record.Offset) error {
 		removed = true
 	}
 	if removed {
-		return o.l.fs.SyncDir(o.l.cfg.Dir)
+		return o.l.syncDir()
 	}
 	return nil
 }

@@ -24,7 +24,7 @@
 // Appends queue on one mutex, and whoever holds it writes for all that wait;
 // reads take no lock; Sync is a group commit. Lock order:
 //
-//	clean > mu > swap > handle.mu > FileCache.mu
+//	clean > swap > mu > handle.mu > FileCache.mu
 //
 // Offsets by strength: Start <= Stable <= End, and Durable <= End. On one node
 // the high watermark is the end of the log.

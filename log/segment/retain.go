@@ -119,5 +119,5 @@ func (l *Log) removeFiles(base record.Offset) error {
 	for _, suffix := range []string{suffixIndex, suffixTime, suffixTxn, suffixSnapshot} {
 		_ = l.fs.Remove(fileName(l.cfg.Dir, base, suffix))
 	}
-	return l.fs.SyncDir(l.cfg.Dir)
+	return l.syncDir()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -18,8 +17,6 @@ import (
 //	indexes renamed to .swap, then X.log.swap  X.log.swap is the decision: roll forward
 //	old segments removed                       roll forward
 //	X.*.swap renamed to X.*, the .log last     a .log without index gets them rebuilt
-
-func dirOf(s *segment) string { return filepath.Dir(s.log.path) }
 
 // replace puts dst (complete, durable, named .cleaned) in the place of the
 // group, which it covers up to offset end.
@@ -71,20 +68,32 @@ func (s *segment) copyState(from *segment) {
 	s.txn.list.Store(from.txn.list.Load())
 }
 
-// decide renames .cleaned to .swap, the .log last: from then on the swap is finished, whatever happens.
-func (l *Log) decide(dst *segment) error {
+// decide renames .cleaned to .swap, the .log last: from then on the swap is
+// finished, whatever happens. So after that rename there is no way back: a
+// decision that may or may not be durable takes the partition offline.
+func (l *Log) decide(dst *segment) (err error) {
+	swapName := func(suffix string) string { return fileName(l.cfg.Dir, dst.base, suffix+suffixSwap) }
+	decided := false
+	defer func() {
+		if err == nil || decided {
+			return
+		}
+		for _, suffix := range segmentSuffixes {
+			_ = l.fs.Remove(swapName(suffix))
+		}
+	}()
 	for _, suffix := range segmentSuffixes {
-		old := fileName(l.cfg.Dir, dst.base, suffix+suffixCleaned)
 		if suffix == suffixLog {
-			if err := l.fs.SyncDir(l.cfg.Dir); err != nil {
+			if err := l.syncDir(); err != nil {
 				return err
 			}
 		}
-		if err := l.fs.Rename(old, fileName(l.cfg.Dir, dst.base, suffix+suffixSwap)); err != nil {
+		if err := l.fs.Rename(fileName(l.cfg.Dir, dst.base, suffix+suffixCleaned), swapName(suffix)); err != nil {
 			return err
 		}
 	}
-	return l.fs.SyncDir(l.cfg.Dir)
+	decided = true
+	return l.syncDir()
 }
 
 // installSwap removes the old segments and gives the new one its name. It can
@@ -100,13 +109,13 @@ func (l *Log) installSwap(base record.Offset, old []record.Offset) error {
 			}
 		}
 	}
-	if err := l.fs.SyncDir(l.cfg.Dir); err != nil {
+	if err := l.syncDir(); err != nil {
 		return err
 	}
 	for _, suffix := range segmentSuffixes {
 		from := fileName(l.cfg.Dir, base, suffix+suffixSwap)
 		if suffix == suffixLog {
-			if err := l.fs.SyncDir(l.cfg.Dir); err != nil {
+			if err := l.syncDir(); err != nil {
 				return err
 			}
 		}
@@ -115,7 +124,7 @@ func (l *Log) installSwap(base record.Offset, old []record.Offset) error {
 			return err
 		}
 	}
-	return l.fs.SyncDir(l.cfg.Dir)
+	return l.syncDir()
 }
 
 // finishSwap completes a swap that a crash interrupted: every segment that the

@@ -129,6 +129,16 @@ func (l *Log) Checkpoint() (record.Offset, error) {
 	return end, nil
 }
 
+// syncDir makes the directory's entries durable. After a failed one nobody
+// knows which of them are, so it is not repeated either.
+func (l *Log) syncDir() error {
+	if err := l.fs.SyncDir(l.cfg.Dir); err != nil {
+		l.failSync(fmt.Errorf("sync directory %s: %w", l.cfg.Dir, err))
+		return l.Err()
+	}
+	return nil
+}
+
 // syncSealed makes a sealed segment's indexes durable, and the snapshot at its end.
 func (l *Log) syncSealed(s *segment, end record.Offset) error {
 	if s.auxSynced.Load() {
@@ -158,7 +168,7 @@ func (l *Log) syncSnapshot(at record.Offset) error {
 			return err
 		}
 	}
-	return l.fs.SyncDir(l.cfg.Dir)
+	return l.syncDir()
 }
 
 // Checkpointed says that the recovery point is persisted. Compaction stays below it.
