@@ -472,6 +472,9 @@ func (j *judge) probe(turn int) error {
 			j.bad("%s: expected a fresh identity, found %v (%v)", pr.id, who, err)
 		}
 	}
+	if turn%4 != 0 {
+		return j.why
+	}
 	who, err := j.b.InitProducerID("", 0, broker.NoProducer)
 	if err != nil || j.m.handed[who] {
 		j.bad("expected a fresh producer id, found %v (%v)", who, err)

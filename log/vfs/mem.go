@@ -84,7 +84,12 @@ func newMemDir() *memNode {
 
 func (n *memNode) isDir() bool { return n.entries != nil }
 
-func clean(name string) string { return path.Clean("/" + name) }
+func clean(name string) string {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	return path.Clean(name)
+}
 
 func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
