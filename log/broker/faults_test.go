@@ -61,6 +61,24 @@ func TestAFailedSyncTakesThePartitionOfflineUntilItIsReopened(t *testing.T) {
 	}
 }
 
+func TestATransactionOpenInAReopenedPartitionCannotCommit(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 2)
+	x, y := h.tx("x"), h.tx("y")
+	x.put("a", 0, "maybe cut")
+	x.put("a", 1, "1")
+	y.put("a", 1, "y")
+	h.faults.SetRules(vfs.Rule{Ops: vfs.OpSync, Name: "/data/a-0/*", Err: syscall.EIO})
+	h.is(x.end(true), ErrOffline)
+	h.faults.SetRules()
+	h.is(x.end(true), ErrOffline)
+	h.ok(h.part("a", 0).Reopen())
+	h.is(x.end(true), ErrInvalidProducerEpoch)
+	h.ok(y.end(true))
+	h.expect("a", 0, true)
+	h.expect("a", 1, true, "y")
+}
+
 func TestACorruptPartitionIsOfflineAndTheRestServes(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1)

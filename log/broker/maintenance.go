@@ -137,6 +137,9 @@ func (b *Broker) checkpointPartitions(ps []*Partition) error {
 		}
 		start := l.Start()
 		at, err := l.Checkpoint()
+		if p.gone.Load() {
+			continue
+		}
 		if err != nil {
 			errs = append(errs, p.wrap(err))
 			continue

@@ -219,21 +219,43 @@ func (p *Partition) Bytes() int64 {
 	return 0
 }
 
-// Reopen brings an offline partition back from disk: it is recovered as after a
-// crash, so what was not synced may be cut. Its transactions go on.
+// Reopen brings an offline partition back from disk. It is recovered as after a
+// crash, so what was not synced may be cut; therefore transactions that are open
+// in it are aborted, and their producers are refused until they initialise
+// again. Partitions of the coordinators' topics come back with a restart only.
 func (p *Partition) Reopen() error {
+	if internal(p.tp.Topic) {
+		return &PartitionError{p.tp, fmt.Errorf("%w: a coordinator's partition comes back when the broker is restarted", ErrOffline)}
+	}
+	// No transaction that wrote here may be decided between the cut and its abort.
+	entries := p.b.txns.entries()
+	for _, e := range entries {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	if err := p.reopenLog(); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := p.b.txns.abortIn(e, p.tp); err != nil {
+			return txnError(e.id, err)
+		}
+	}
+	p.watchers.wake(true)
+	return nil
+}
+
+func (p *Partition) reopenLog() error {
 	p.b.metaMu.Lock()
 	defer p.b.metaMu.Unlock()
 	if p.gone.Load() {
 		return &PartitionError{p.tp, ErrClosed}
 	}
-	var point record.Offset
 	if l := p.log.Load(); l != nil {
-		point = l.Durable()
 		l.Abandon()
 	}
 	l, rec, err := segment.Open(p.logConfig(), segment.OpenOptions{
-		RecoveryPoint: p.b.recoveryPoint(p.tp, point), LogStart: p.b.logStart(p.tp), Now: p.b.nowMS(),
+		RecoveryPoint: p.b.checkpointed(recoveryPointFile, p.tp), LogStart: p.b.checkpointed(logStartFile, p.tp), Now: p.b.nowMS(),
 	})
 	if err != nil {
 		return p.wrap(err)
@@ -243,7 +265,6 @@ func (p *Partition) Reopen() error {
 	p.offline = nil
 	p.mu.Unlock()
 	p.log.Store(l)
-	p.watchers.wake(true)
 	return nil
 }
 

@@ -134,7 +134,7 @@ func (b *Broker) openPartition(p *Partition, clean bool) error {
 		return err
 	}
 	l, rec, err := segment.Open(p.logConfig(), segment.OpenOptions{
-		Clean: clean, RecoveryPoint: b.recoveryPoint(p.tp, 0), LogStart: b.logStart(p.tp), Now: b.nowMS(),
+		Clean: clean, RecoveryPoint: b.checkpointed(recoveryPointFile, p.tp), LogStart: b.checkpointed(logStartFile, p.tp), Now: b.nowMS(),
 	})
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (b *Broker) openPartition(p *Partition, clean bool) error {
 	b.logRecovery(p, rec)
 	p.dirty.Store(int64(b.checkpointed(cleanerOffsetFile, p.tp)))
 	p.log.Store(l)
-	l.Checkpointed(b.recoveryPoint(p.tp, 0))
+	l.Checkpointed(b.checkpointed(recoveryPointFile, p.tp))
 	return nil
 }
 
@@ -177,14 +177,6 @@ func (b *Broker) checkpointed(file string, tp record.TopicPartition) record.Offs
 	b.ckptMu.Lock()
 	defer b.ckptMu.Unlock()
 	return b.points[file][tp]
-}
-
-func (b *Broker) recoveryPoint(tp record.TopicPartition, _ record.Offset) record.Offset {
-	return b.checkpointed(recoveryPointFile, tp)
-}
-
-func (b *Broker) logStart(tp record.TopicPartition) record.Offset {
-	return b.checkpointed(logStartFile, tp)
 }
 
 // forgetCheckpoints takes a topic out of the checkpoint files, so that a topic
