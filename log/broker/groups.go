@@ -43,7 +43,6 @@ type groupShard struct {
 	mu      sync.Mutex // guards what follows
 	core    *group.Core
 	settled chan struct{} // closed and replaced when a transaction's offsets settle
-	builder record.Builder
 }
 
 func newGroups(b *Broker) *groups { return &groups{b: b, shards: map[record.Partition]*groupShard{}} }

@@ -145,7 +145,7 @@ func (c *Core) Join(req JoinRequest, token Token, now int64) Step {
 		return Step{Err: ErrInconsistentProtocol}
 	}
 	var step Step
-	m := g.members[req.MemberID]
+	var m *member
 	switch {
 	case req.MemberID != "":
 		var err error

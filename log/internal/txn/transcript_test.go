@@ -61,7 +61,6 @@ type script struct {
 	now  int64
 	next record.ProducerID
 	log  [][2][]byte
-	last Step
 	ends record.Offset
 	lost bool // the next append fails
 }
