@@ -133,7 +133,8 @@ func kill9Preload(t *testing.T, dir string, n int) {
 		t.Fatal(err)
 	}
 	for _, topic := range []string{"in", "closed", "updates"} {
-		if _, err := b.CreateTopic(broker.TopicSpec{Name: topic, Partitions: kill9Partitions}); err != nil {
+		if _, err := b.CreateTopic(broker.TopicSpec{Name: topic, Partitions: kill9Partitions,
+			Configs: map[string]string{"retention.ms": "-1"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
