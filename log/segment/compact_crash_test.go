@@ -112,16 +112,19 @@ func (h *keyedHistory) endAll(now int64) {
 // committedFold reads the log as a read_committed consumer would and folds it by key.
 func committedFold(l *Log) (map[string]string, error) {
 	values := map[string]string{}
-	aborted, err := l.Aborted(nil, l.Start(), l.Stable())
-	if err != nil {
-		return nil, err
-	}
 	for at := l.Start(); at < l.Stable(); {
 		b, err := l.Read(nil, at, l.Stable(), 500)
 		if err != nil || len(b) == 0 {
 			return values, err
 		}
-		it := record.NewIterator(b, record.ReadOptions{From: at})
+		it := record.NewIterator(b, record.ReadOptions{})
+		for it.NextBatch() {
+		}
+		aborted, err := l.Aborted(nil, at, it.Batch().NextOffset())
+		if err != nil {
+			return nil, err
+		}
+		it.Reset(b, record.ReadOptions{From: at})
 		for it.NextBatch() {
 			h := *it.Batch()
 			var v record.View

@@ -50,7 +50,8 @@ type VerifyReport struct {
 //
 // The error is about reading itself (a directory that is not there).
 func Verify(fsys vfs.FS, dir string, o VerifyOptions, report func(Finding)) (VerifyReport, error) {
-	v := &verifier{fs: fsys, dir: dir, o: o, emit: report, states: newProducers(record.TopicPartition{})}
+	v := &verifier{fs: fsys, dir: dir, o: o, emit: report, states: newProducers(record.TopicPartition{}),
+		ended: make(map[record.ProducerID]record.Offset)}
 	err := v.run()
 	return v.sum, err
 }
@@ -66,11 +67,14 @@ type verifier struct {
 	names []string
 
 	states    *producers
-	complete  bool // the fold began at the partition's first record or a good snapshot
+	complete  bool          // the fold began at the partition's first record or a good snapshot
+	first     record.Offset // base of the first segment
 	end       record.Offset
 	epochs    []epochEntry                        // as the batches say
 	gaps      bool                                // compaction left gaps
-	markers   map[record.Offset]record.ProducerID // of control batches in the segment
+	markers   map[record.Offset]markerAt          // of the segment
+	ended     map[record.ProducerID]record.Offset // the last marker of each producer so far
+	stable    record.Offset                       // greatest in the transaction indexes so far
 	snapshots []record.Offset
 }
 
@@ -121,7 +125,7 @@ func (v *verifier) run() error {
 	if v.o.LogStart < bases[0] && v.o.LogStart > 0 {
 		v.add(fileName(v.dir, bases[0], suffixLog), 0, v.o.LogStart, "the log starts at %d, but the first segment begins at %d", v.o.LogStart, bases[0])
 	}
-	v.end, v.complete = bases[0], bases[0] == 0
+	v.first, v.end, v.complete = bases[0], bases[0], bases[0] == 0
 	for i, base := range bases {
 		if v.o.UpTo > 0 && base >= v.o.UpTo {
 			v.live = true
@@ -218,7 +222,7 @@ func (v *verifier) segment(base, next record.Offset) error {
 func (v *verifier) walk(path string, sc *scanner, places map[int64]placeOf) (aborted []AbortedTxn, whole bool) {
 	it := record.NewIterator(nil, record.ReadOptions{})
 	defer it.Release()
-	v.markers = make(map[record.Offset]record.ProducerID)
+	v.markers = make(map[record.Offset]markerAt)
 	for {
 		h, raw, at, err := sc.next()
 		if errors.Is(err, io.EOF) {
@@ -239,7 +243,7 @@ func (v *verifier) walk(path string, sc *scanner, places map[int64]placeOf) (abo
 		// Only the cleaner leaves gaps: where it was, later offsets are right, and where it was not, the segment's end is wrong.
 		v.gaps = v.gaps || h.BaseOffset > v.end || h.Count <= h.LastOffsetDelta
 		if h.Control() {
-			v.markers[h.BaseOffset] = h.ProducerID
+			v.noteMarker(&h, raw)
 		}
 		it.Reset(raw, record.ReadOptions{SkipCRC: true})
 		var rec record.View
@@ -266,6 +270,23 @@ func (v *verifier) walk(path string, sc *scanner, places map[int64]placeOf) (abo
 		v.sum.Bytes += int64(len(raw))
 		v.end = h.NextOffset()
 	}
+}
+
+// markerAt is what the transaction index is compared with where the data is gone.
+type markerAt struct {
+	id     record.ProducerID
+	before record.Offset // the producer's marker before this one; NoOffset if there is none
+	commit bool
+}
+
+func (v *verifier) noteMarker(h *record.BatchHeader, raw []byte) {
+	before, ok := v.ended[h.ProducerID]
+	if !ok {
+		before = record.NoOffset
+	}
+	m, ok, err := parseMarkerBatch(raw) // an error is reported by the fold
+	v.markers[h.BaseOffset] = markerAt{id: h.ProducerID, before: before, commit: err == nil && ok && m.Type == record.CommitMarker}
+	v.ended[h.ProducerID] = h.BaseOffset
 }
 
 func (v *verifier) noteEpoch(path string, at int64, h *record.BatchHeader) {

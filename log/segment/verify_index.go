@@ -100,8 +100,13 @@ func (v *verifier) txnIndex(base, end record.Offset, found []AbortedTxn, known b
 	for i, t := range list {
 		at := int64(i * txnEntrySize)
 		want, ok := byMarker[t.Last]
+		m, marked := v.markers[t.Last]
 		switch {
-		case !ok && v.markers[t.Last] == t.ProducerID:
+		case t.First < v.stable:
+			v.add(path, at+10, t.Last, "first offset %d, but an earlier entry says that all below %d was decided", t.First, v.stable)
+		case t.First <= m.before && marked:
+			v.add(path, at+10, t.Last, "first offset %d, but the producer's transaction before ended at offset %d", t.First, m.before)
+		case !ok && marked && m.id == t.ProducerID && !m.commit:
 			// The cleaner removed the data and kept the marker, so the fold saw no transaction.
 		case !ok:
 			v.add(path, at, t.Last, "no abort marker of producer %d at offset %d", t.ProducerID, t.Last)
@@ -113,6 +118,7 @@ func (v *verifier) txnIndex(base, end record.Offset, found []AbortedTxn, known b
 			v.add(path, at+26, t.Last, "expected stable offset %d, found %d", want.Stable, t.Stable)
 		}
 		delete(byMarker, t.Last)
+		v.stable = max(v.stable, t.Stable)
 	}
 	for _, t := range byMarker {
 		v.add(path, int64(len(list)*txnEntrySize), t.Last, "the aborted transaction of producer %d from offset %d to %d is missing", t.ProducerID, t.First, t.Last)
@@ -193,14 +199,18 @@ func (v *verifier) checkEpochs() {
 		return
 	}
 	pos := int64(bytes.IndexByte(b, '\n') + 1)
-	for _, e := range v.epochs {
+	for n, e := range v.epochs {
+		end := v.end
+		if n+1 < len(v.epochs) {
+			end = v.epochs[n+1].start
+		}
 		i := slices.IndexFunc(list, func(x epochEntry) bool { return x.epoch == e.epoch })
 		switch {
-		case i < 0 && len(list) > 0 && e.epoch < list[0].epoch:
+		case i < 0 && len(list) > 0 && e.epoch < list[0].epoch && end <= list[0].start:
 			// Below the log's start, in a segment that is still there.
 		case i < 0:
 			v.add(path, pos, e.start, "epoch %d is missing", e.epoch)
-		case i > 0 && list[i].start > e.start || // the first one moves with the log's start
+		case list[i].start > e.start && (i > 0 || v.first == 0) || // the first one moves with the log's start, when segments go
 			list[i].start < e.start && !v.gaps && e.start != v.epochs[0].start:
 			v.add(path, pos, e.start, "epoch %d begins at offset %d, not at %d", e.epoch, e.start, list[i].start)
 		}
