@@ -2,6 +2,7 @@ package engine
 
 import (
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
@@ -24,6 +25,11 @@ type Config struct {
 	// Partitions is the number of partitions of topics that do not exist yet.
 	// Default: 4.
 	Partitions int32
+	// Retention is how long the topics that the engine creates for sources,
+	// results and dead letters keep records, by the records' timestamps. Default
+	// 0: for good, because event times may be old already when they arrive.
+	// Topics that exist keep their own setting.
+	Retention time.Duration
 	// Guarantee is "exactly_once" (default) or "at_least_once".
 	Guarantee string
 	// CommitInterval is the time between commits. Default 100 ms.
@@ -76,4 +82,13 @@ type Sink struct {
 	Name  string
 	Topic string
 	Sink  connectors.Sink
+}
+
+// topicConfigs are those of topics that the engine creates for the user.
+func (c *Config) topicConfigs() map[string]string {
+	ms := int64(-1)
+	if c.Retention > 0 {
+		ms = c.Retention.Milliseconds()
+	}
+	return map[string]string{"retention.ms": strconv.FormatInt(ms, 10)}
 }

@@ -62,7 +62,7 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 	}
 	var specs []logclient.TopicSpec
 	for i, name := range names {
-		s := logclient.TopicSpec{Name: name, Partitions: have[i].Partitions}
+		s := logclient.TopicSpec{Name: name, Partitions: have[i].Partitions, Configs: e.cfg.topicConfigs()}
 		switch {
 		case s.Partitions == 0 && want[name] > 0:
 			s.Partitions = want[name]
