@@ -323,8 +323,19 @@ func (s *groupShard) replay() error {
 }
 
 // bringBack resets offsets that point past the end of their partition: what
-// stood there was not synced and is gone.
+// stood there was not synced and is gone. Those of partitions that do not exist
+// are forgotten: a crash came between the deletion of their topic and that of its
+// offsets, which must not become those of the next topic of that name.
 func (s *groupShard) bringBack() error {
+	err := s.do(func(c *group.Core) group.Step {
+		return c.DeleteOffsets(func(_ string, tp record.TopicPartition, _ group.Committed) bool {
+			_, err := s.b.Partition(tp)
+			return err != nil
+		})
+	})
+	if err != nil {
+		return err
+	}
 	type reset struct {
 		name string
 		tp   record.TopicPartition

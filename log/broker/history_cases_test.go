@@ -104,3 +104,56 @@ func TestACoordinatorThatLostItsRecordsUnderFlushOSStillOpensAndFences(t *testin
 		t.Fatalf("the open transaction was not aborted: %+v", o)
 	}
 }
+
+// end ends a transaction.
+func (p *played) end(id string, who broker.ProducerIdentity, commit bool) {
+	p.t.Helper()
+	_, err := p.b.EndTxn(id, who, commit)
+	p.ok(err)
+}
+
+func TestADecisionDoesNotReachIntoTheNextTopicOfTheSameName(t *testing.T) {
+	for _, c := range []crash{{100, false}, {100, true}} {
+		p := play(t, broker.FlushCommit)
+		d := p.topic("d")
+		who := p.init("tx")
+		p.appendIn("tx", who, 0, d)
+		p.appendIn("tx", who, 1, d)
+		p.end("tx", who, true)
+		p.ok(p.b.DeleteTopic("d"))
+		p.m.forget(p.m.topic("d"))
+		d = p.topic("d")
+		p.appendIn("tx", who, 0, d) // below where the first transaction ended in the old topic
+
+		clone, boot := p.crashClone(c), p.bootID()
+		if c.newBoot {
+			boot = "another boot"
+		}
+		b, err := broker.Open(p.config(clone, boot))
+		p.ok(err)
+		defer b.Abandon()
+		bp, err := b.Partition(d.tp)
+		p.ok(err)
+		chunk, err := bp.Read(0, broker.ReadOptions{Committed: true})
+		p.ok(err)
+		if _, _, any := chunk.NextBatch(); any {
+			t.Fatalf("%v: the open transaction's record is given to read_committed", c)
+		}
+	}
+}
+
+func TestPositionsInADeletedTopicDoNotComeBackWithAPowerCut(t *testing.T) {
+	p := play(t, broker.FlushOS)
+	d := p.topic("d")
+	p.ok(p.b.CommitOffsets(broker.GroupMember{Group: "g0", Generation: -1}, committedOffsets(d.tp, position{})))
+	p.sync(p.internal("__consumer_offsets")...)
+	p.ok(p.b.DeleteTopic("d"))
+	p.powerCut() // the deletion is on disk, the forgetting of the position is not
+	p.m.forget(p.m.topic("d"))
+	p.topic("d")
+	got, err := p.b.FetchOffsets(t.Context(), "g0", nil, false)
+	p.ok(err)
+	if len(got) != 0 {
+		t.Fatalf("the new topic has the old one's positions: %v", got)
+	}
+}

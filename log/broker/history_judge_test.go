@@ -391,7 +391,7 @@ func (j *judge) group(group string) {
 		return
 	}
 	for tp := range j.offsets[group] {
-		if t := j.m.topic(tp.Topic); t == nil {
+		if _, ok := j.b.Topic(tp.Topic); !ok {
 			j.bad("group %s has a position %d in %v, which does not exist", group, j.offsets[group][tp], tp)
 		}
 	}

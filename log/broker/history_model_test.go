@@ -126,7 +126,9 @@ func (m *model) topic(name string) *topicModel {
 
 func (m *model) part(tp record.TopicPartition) *partModel {
 	if t := m.topic(tp.Topic); t != nil {
-		return t.parts[tp.Partition]
+		if int(tp.Partition) < len(t.parts) {
+			return t.parts[tp.Partition]
+		}
 	}
 	return nil
 }

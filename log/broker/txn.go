@@ -167,11 +167,11 @@ func (c *transactions) persist(s *txn.Step) error {
 }
 
 // ends are the partitions' end offsets at a decision.
-func (c *transactions) ends(t *txn.Txn) []record.Offset {
-	ends := make([]record.Offset, len(t.Partitions))
+func (c *transactions) ends(t *txn.Txn) []txn.End {
+	ends := make([]txn.End, len(t.Partitions))
 	for i, tp := range t.Partitions {
 		if p, err := c.b.Partition(tp); err == nil {
-			ends[i] = p.Offsets().End
+			ends[i] = txn.End{Offset: p.Offsets().End, Topic: p.topicID}
 		}
 	}
 	return ends
@@ -327,7 +327,9 @@ func (c *transactions) mark(e *txnEntry, t *txn.Txn, again bool) error {
 		}
 		if again {
 			open, err := p.openTxn(t.ID)
-			if err == nil && (open == nil || open.First >= t.EndAt(i)) {
+			end := t.EndAt(i)
+			other := end.Topic != [16]byte{} && end.Topic != p.topicID // deleted and made again
+			if err == nil && (open == nil || open.First >= end.Offset || other) {
 				continue
 			}
 		}

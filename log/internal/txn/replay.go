@@ -15,6 +15,9 @@ import (
 // of its partitions stand, 8 bytes big-endian each, in the partitions' order.
 const endsTag = 10000
 
+// idTag is the tag of a topic in a Prepare record under which its id stands, 16 bytes.
+const idTag = 10001
+
 // Key is the key of a transactional id's records.
 func Key(id string) []byte {
 	k := kmsg.TxnMetadataKey{TransactionalID: id}
@@ -50,14 +53,18 @@ func topics(t *Txn) []kmsg.TxnMetadataValueTopic {
 		tt := kmsg.NewTxnMetadataValueTopic()
 		tt.Topic = t.Partitions[i].Topic
 		var ends []byte
+		var id [16]byte
 		for ; i < len(t.Partitions) && t.Partitions[i].Topic == tt.Topic; i++ {
 			tt.Partitions = append(tt.Partitions, int32(t.Partitions[i].Partition))
 			if t.Ends != nil {
-				ends = binary.BigEndian.AppendUint64(ends, uint64(t.Ends[i]))
+				ends, id = binary.BigEndian.AppendUint64(ends, uint64(t.Ends[i].Offset)), t.Ends[i].Topic
 			}
 		}
 		if ends != nil {
 			tt.UnknownTags.Set(endsTag, ends)
+		}
+		if id != [16]byte{} {
+			tt.UnknownTags.Set(idTag, id[:])
 		}
 		out = append(out, tt)
 	}
@@ -92,20 +99,24 @@ func Decode(key, value []byte) (id string, t *Txn, err error) {
 }
 
 func decodeTopics(t *Txn, topics []kmsg.TxnMetadataValueTopic) {
-	ends := map[record.TopicPartition]record.Offset{}
+	ends := map[record.TopicPartition]End{}
 	for i := range topics {
 		tt := &topics[i]
 		var raw []byte
+		var id [16]byte
 		tt.UnknownTags.Each(func(tag uint32, b []byte) {
 			if tag == endsTag && len(b) == 8*len(tt.Partitions) {
 				raw = b
+			}
+			if tag == idTag && len(b) == len(id) {
+				id = [16]byte(b)
 			}
 		})
 		for j, p := range tt.Partitions {
 			tp := record.TopicPartition{Topic: tt.Topic, Partition: record.Partition(p)}
 			t.Partitions = append(t.Partitions, tp)
 			if raw != nil {
-				ends[tp] = record.Offset(binary.BigEndian.Uint64(raw[8*j:]))
+				ends[tp] = End{record.Offset(binary.BigEndian.Uint64(raw[8*j:])), id}
 			}
 		}
 	}
@@ -146,9 +157,9 @@ func (c *Core) Replay(key, value []byte) error {
 }
 
 // Undone returns the decisions found by Replay whose markers may be missing, in
-// the order of the decisions per id, and forgets them. For each partition a
-// marker is due if the producer has a transaction open there that began below
-// the decision's end offset (EndAt).
+// the order of the decisions per id, and forgets them. For each partition that
+// is still of the same topic a marker is due if the producer has a transaction
+// open there that began below the decision's end offset (EndAt).
 func (c *Core) Undone() []*Txn {
 	var out []*Txn
 	for _, id := range slices.Sorted(maps.Keys(c.undone)) {
@@ -160,9 +171,9 @@ func (c *Core) Undone() []*Txn {
 
 // EndAt is the bound below which the decided transaction began in Partitions[i]:
 // anything, if the decision was written without ends (by Kafka).
-func (t *Txn) EndAt(i int) record.Offset {
+func (t *Txn) EndAt(i int) End {
 	if t.Ends == nil {
-		return 1<<63 - 1
+		return End{Offset: 1<<63 - 1}
 	}
 	return t.Ends[i]
 }

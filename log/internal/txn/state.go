@@ -56,13 +56,21 @@ type Txn struct {
 	TimeoutMS  int32
 	State      State
 	Partitions []record.TopicPartition // sorted
-	// Ends are the end offsets of Partitions when the decision was written;
+	// Ends are those of Partitions when the decision was written;
 	// nil if unknown. Invariant: nil or as long as Partitions.
-	Ends     []record.Offset
+	Ends     []End
 	StartMS  int64 // of the transaction; NoTimestamp if none
 	UpdateMS int64
 	// Unlogged: markers are appended, but the log still says Prepare*.
 	Unlogged bool
+}
+
+// End is where a partition ended when a decision was written.
+type End struct {
+	Offset record.Offset
+	// Topic is the topic's id, zero if unknown: a topic that is deleted and made
+	// again has the same name, and the decision is not about it.
+	Topic [16]byte
 }
 
 // Has says whether the transaction includes a partition.

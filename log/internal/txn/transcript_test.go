@@ -161,7 +161,7 @@ func (s *script) step(st Step) string {
 		if st.Markers {
 			for range st.Next.Partitions {
 				s.ends += 10
-				st.Next.Ends = append(st.Next.Ends, s.ends)
+				st.Next.Ends = append(st.Next.Ends, End{Offset: s.ends})
 			}
 		}
 		key, value := st.Record()
@@ -204,7 +204,7 @@ func (s *script) show(t *Txn) string {
 	for i, tp := range t.Partitions {
 		out += fmt.Sprintf(" %s-%d", tp.Topic, tp.Partition)
 		if t.Ends != nil {
-			out += fmt.Sprintf("<%d", t.Ends[i])
+			out += fmt.Sprintf("<%d", t.Ends[i].Offset)
 		}
 	}
 	if t.LastEpoch != record.NoProducerEpoch {
