@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ type slice struct {
 	lines []line
 	next  int
 	chunk int
-	gate  func(next int) // called before each Read
+	limit int // of the lines that are there so far: Read waits; 0: all are
 }
 
 func (s *slice) Open(_ context.Context, _ connectors.SourceContext, position []byte) error {
@@ -99,8 +100,9 @@ func (s *slice) Open(_ context.Context, _ connectors.SourceContext, position []b
 }
 
 func (s *slice) Read(ctx context.Context, out *connectors.Batch) error {
-	if s.gate != nil {
-		s.gate(s.next)
+	if s.limit > 0 && s.next >= s.limit {
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	for range max(s.chunk, 1) {
 		if s.next == len(s.lines) {
@@ -120,10 +122,29 @@ func (s *slice) Close() error     { return nil }
 type world struct {
 	log *memlog.Log
 	db  *memstore.DB
+
+	mu           sync.Mutex
+	beforeCommit func(id logclient.TxnID) error // of the log
 }
 
 func newWorld() *world {
-	return &world{log: memlog.New(memlog.Config{BatchBytes: 512}), db: memstore.New(0)}
+	w := &world{db: memstore.New(3)}
+	w.log = memlog.New(memlog.Config{BatchBytes: 512, BeforeCommit: func(id logclient.TxnID, _ logclient.Positions) error {
+		w.mu.Lock()
+		f := w.beforeCommit
+		w.mu.Unlock()
+		if f == nil {
+			return nil
+		}
+		return f(id)
+	}})
+	return w
+}
+
+func (w *world) onCommit(f func(id logclient.TxnID) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beforeCommit = f
 }
 
 func (w *world) backing() engine.Backing { return engine.Backing{Log: w.log, DB: w.db} }
@@ -191,5 +212,3 @@ func run(t testing.TB, w *world, topo *topology.Topology, cfg engine.Config) *en
 	}
 	return e
 }
-
-var _ logclient.Log = (*memlog.Log)(nil)

@@ -89,6 +89,7 @@ func (e *Engine) run(ctx context.Context) error {
 			}
 		})
 	}
+	spawn(func() error { return e.followGenerations(work) })
 	spawn(func() error { e.ckpt.run(work); return nil })
 	spawn(func() error { return e.trim.run(work) })
 	for _, w := range e.workers {
@@ -288,6 +289,19 @@ func (e *Engine) awaitTasks(ctx, work context.Context, ok func(taskStatus) bool)
 			return nil
 		}
 		if err := await(ctx, work, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// followGenerations takes new generations of the group as they come. A worker
+// whose commit was refused for an old one finds the new one when it tries again.
+func (e *Engine) followGenerations(work context.Context) error {
+	for {
+		if err := e.nextGeneration(work); err != nil {
+			if work.Err() != nil || logclient.Classify(err) == logclient.ClassRetryable {
+				return nil
+			}
 			return err
 		}
 	}

@@ -387,7 +387,7 @@ func (w *worker) recover(work context.Context, err error) error {
 			return nil
 		case <-wait.C:
 		}
-		err := w.rebuild(work, class == logclient.ClassRebalanced)
+		err := w.rebuild(work)
 		if err == nil {
 			return nil
 		}
@@ -426,13 +426,8 @@ func (w *worker) abort() {
 
 // rebuild opens the writer anew, which ends its transaction one way or the
 // other, and starts the tasks from committed state.
-func (w *worker) rebuild(work context.Context, rebalanced bool) error {
+func (w *worker) rebuild(work context.Context) error {
 	w.waitCheckpoints(work)
-	if rebalanced {
-		if err := w.e.nextGeneration(work); err != nil {
-			return err
-		}
-	}
 	w.release()
 	ps, err := w.openWriter(work)
 	if err != nil {
