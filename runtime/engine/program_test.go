@@ -85,10 +85,11 @@ func countProgram(t testing.TB, opts ...func(string)) *topology.Topology {
 
 // slice is a source of lines whose position is the number of lines read.
 type slice struct {
-	lines []line
-	next  int
-	chunk int
-	limit int // of the lines that are there so far: Read waits; 0: all are
+	lines     []line
+	next      int
+	chunk     int
+	partition int // 0: in turn
+	limit     int // of the lines that are there so far: Read waits; 0: all are
 }
 
 func (s *slice) Open(_ context.Context, _ connectors.SourceContext, position []byte) error {
@@ -109,7 +110,11 @@ func (s *slice) Read(ctx context.Context, out *connectors.Batch) error {
 			return io.EOF
 		}
 		l := s.lines[s.next]
-		out.Add(connectors.Out{Value: []byte(l.text), Timestamp: l.at, Partition: -1})
+		p := record.Partition(-1)
+		if s.partition > 0 {
+			p = record.Partition(s.partition)
+		}
+		out.Add(connectors.Out{Value: []byte(l.text), Timestamp: l.at, Partition: p})
 		s.next++
 	}
 	return ctx.Err()
