@@ -84,8 +84,9 @@ func (c *Cut) External() []TopicUse {
 	return uses
 }
 
-// components groups node ids that are joined by an edge or a store. A source
-// reads from the log, so no edge leads into it.
+// components groups node ids that are joined by an edge, a store, or a topic
+// that both read: a group has one committed offset per partition, so one task
+// must read it. A source reads from the log, so no edge leads into it.
 func components(topo *topology.Topology) [][]topology.NodeID {
 	parent := make([]int, len(topo.Nodes))
 	for i := range parent {
@@ -103,9 +104,16 @@ func components(topo *topology.Topology) [][]topology.NodeID {
 		a, b = find(a), find(b)
 		parent[max(a, b)] = min(a, b)
 	}
-	owner := map[string]int{}
+	owner, reader := map[string]int{}, map[string]int{}
 	for i, n := range topo.Nodes {
-		if n.Kind != topology.Source {
+		if n.Kind == topology.Source {
+			key := countKey(n)
+			if r, ok := reader[key]; ok {
+				join(i, r)
+			} else {
+				reader[key] = i
+			}
+		} else {
 			for _, p := range n.Parents {
 				join(i, int(p))
 			}
