@@ -102,8 +102,11 @@ func readFormat(fsys vfs.FS, dir string) (bootID string, found bool, err error) 
 }
 
 func writeFormat(fsys vfs.FS, dir, bootID string) error {
-	b := fmt.Sprintf("# Millstream data directory; docs/format/data-directory.md\nversion=%d\nboot.id=%s\n", FormatVersion, bootID)
-	return writeFile(fsys, path.Join(dir, propertiesFile), []byte(b))
+	return writeFile(fsys, path.Join(dir, propertiesFile), formatText(bootID))
+}
+
+func formatText(bootID string) []byte {
+	return fmt.Appendf(nil, "# Millstream data directory; docs/format/data-directory.md\nversion=%d\nboot.id=%s\n", FormatVersion, bootID)
 }
 
 // readOrMakeKafkaMeta reads Kafka's meta.properties or writes a new one.

@@ -61,6 +61,9 @@ func decodeMetadata(name string, b []byte) (*metadata, error) {
 	if _, err := fmt.Sscanf(string(head), "millstream-metadata version=%d crc32c=%08x", &version, &crc); err != nil {
 		return nil, fmt.Errorf("%s: header line %q: expected millstream-metadata version=N crc32c=HEX: the file is damaged", name, head)
 	}
+	if version < 1 {
+		return nil, fmt.Errorf("%s: version %d: expected a number from 1: the file is damaged", name, version)
+	}
 	if version > metadataVersion {
 		return nil, &VersionError{Path: name, Found: version, Known: metadataVersion}
 	}

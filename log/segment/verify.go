@@ -41,6 +41,7 @@ type VerifyOptions struct {
 // VerifyReport sums up what Verify read.
 type VerifyReport struct {
 	Segments, Batches, Records, Bytes int64
+	End                               record.Offset // after the last batch that was read
 }
 
 // Verify checks every batch, index entry, time index entry, aborted
@@ -53,6 +54,7 @@ func Verify(fsys vfs.FS, dir string, o VerifyOptions, report func(Finding)) (Ver
 	v := &verifier{fs: fsys, dir: dir, o: o, emit: report, states: newProducers(record.TopicPartition{}),
 		ended: make(map[record.ProducerID]record.Offset)}
 	err := v.run()
+	v.sum.End = v.end
 	return v.sum, err
 }
 
