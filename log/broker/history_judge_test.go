@@ -565,11 +565,12 @@ func (j *judge) adopt() error {
 		}
 		if !j.strict {
 			for o := range min(f.cut, p.end()) {
-				if e := &p.log[o]; e.txn != nil {
+				switch e := &p.log[o]; {
+				case e.txn == nil || !f.present[o] && e.txn.fate == committed: // compacted away
+				case f.visible[o]:
+					e.txn = someCommitted
+				default:
 					e.txn = someAborted
-					if f.visible[o] {
-						e.txn = someCommitted
-					}
 				}
 			}
 		}

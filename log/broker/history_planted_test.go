@@ -84,7 +84,7 @@ func TestAPlantedMissingFsyncIsFound(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(seeds) {
 				h := newHistory(seed)
-				h.fine = false
+				h.fine = -1
 				h.wrap = func(disk vfs.FS) vfs.FS {
 					f := planted.fs
 					f.FS, f.begun = disk, func() bool { return h.op > 0 } // the topics are there

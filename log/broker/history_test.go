@@ -21,11 +21,13 @@ import (
 // operation the disk is cloned as a power cut or the end of the process would
 // leave it, the clone is opened, and a model of what was acknowledged says
 // whether that is a state which the durability table (DESIGN.md, section 4)
-// allows. In one history of fineEvery, also after every change of the file system.
+// allows. In one history of fineEvery, over fineLength of its operations, also
+// after every change of the file system.
 
 const (
 	historyLength = 200
-	fineEvery     = 125
+	fineEvery     = 20
+	fineLength    = 16
 	dataDir       = "/data"
 )
 
@@ -38,7 +40,7 @@ type history struct {
 	b      *broker.Broker
 	mem    *vfs.Mem
 	wrap   func(vfs.FS) vfs.FS // between the broker and the disk
-	fine   bool
+	fine   int                 // the first operation whose file-system calls are followed by a clone each; below 0 none
 	boot   int
 	ids    byte
 	values int
@@ -56,7 +58,7 @@ type coverage map[string][]int
 
 func newHistory(seed uint64) *history {
 	h := &history{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), dice: rand.New(rand.NewPCG(seed, 2)),
-		wrap: func(f vfs.FS) vfs.FS { return f }, fine: seed%fineEvery == 0, mem: vfs.NewMem(), seen: coverage{},
+		wrap: func(f vfs.FS) vfs.FS { return f }, mem: vfs.NewMem(), seen: coverage{},
 		m: &model{
 			handed: map[broker.ProducerIdentity]bool{}, nowMS: 1_700_000_000_000,
 			groups: map[string]map[record.TopicPartition]position{"g0": {}, "g1": {}},
@@ -64,12 +66,15 @@ func newHistory(seed uint64) *history {
 	if seed%4 == 3 {
 		h.m.flush = broker.FlushOS
 	}
+	if h.fine = -1; seed%fineEvery == seed/fineEvery%4 { // of both kinds of flush
+		h.fine = int(seed) * 7 % (historyLength - fineLength)
+	}
 	return h
 }
 
 func (h *history) config(disk vfs.FS, boot string) broker.Config {
 	return broker.Config{
-		Dir: dataDir, FS: disk, Flush: h.m.flush, InternalPartitions: 1 + int32(h.seed%2), MaxOpenFiles: 64,
+		Dir: dataDir, FS: disk, Flush: h.m.flush, InternalPartitions: 1 + int32(h.seed%8/7), MaxOpenFiles: 64,
 		MaintenanceInterval: -1, TickInterval: -1, SyncParallelism: 1, CleanerMemory: 1 << 12, BootID: boot, Owner: "history",
 		Now: func() time.Time { return time.UnixMilli(h.m.nowMS) },
 		// Not of rng: how often it is called is not the history's business.
@@ -81,8 +86,12 @@ func (h *history) bootID() string { return fmt.Sprintf("boot-%d", h.boot) }
 
 func (h *history) open() (err error) {
 	f := vfs.Faulty(h.wrap(h.mem))
-	if h.fine {
-		f.SetHooks(nil, func(vfs.Event) { h.cloneNow(false) })
+	if h.fine >= 0 {
+		f.SetHooks(nil, func(vfs.Event) {
+			if h.op >= h.fine && h.op < h.fine+fineLength {
+				h.cloneNow(false)
+			}
+		})
 	}
 	h.b, err = broker.Open(h.config(f, h.bootID()))
 	return err

@@ -105,11 +105,21 @@ func (c *cloner) node(n *memNode) *memNode {
 	if !ok {
 		entries = n.durable
 	}
+	if c.cfg.UnsyncedPercent <= 0 || c.cfg.UnsyncedPercent >= 100 {
+		for name := range entries {
+			c.child(clone, name, entries[name])
+		}
+		return clone
+	}
 	for _, name := range sortedNames(entries) { // in order, so that a seed decides alike every time
-		child := c.node(entries[name])
-		clone.entries[name], clone.durable[name] = child, child
+		c.child(clone, name, entries[name])
 	}
 	return clone
+}
+
+func (c *cloner) child(dir *memNode, name string, n *memNode) {
+	child := c.node(n)
+	dir.entries[name], dir.durable[name] = child, child
 }
 
 func (c *cloner) file(n *memNode) *memNode {
