@@ -29,6 +29,8 @@ type input struct {
 	head    record.View // valid if hasHead: the next record of queue[0]
 	hasHead bool
 	headAt  int64 // its event time
+	// emptySince is when a task with several inputs first found this one without data.
+	emptySince time.Time
 
 	records, bytes int64 // processed since the last commit
 	moved          bool  // next has passed records or batches since the last commit

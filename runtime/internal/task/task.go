@@ -61,15 +61,15 @@ type Task struct {
 	decision           Decision
 	decided            int64
 
-	dirty        bool      // there is something to commit
-	waitingSince time.Time // since when an input without data holds the others up
-	turn         int32     // of records without a key
-	pending      pending
-	counts       Counts
-	out          output
-	rec          processor.Record // the record that is processed
-	headers      []processor.Header
-	view         record.View
+	dirty   bool  // there is something to commit
+	waiting bool  // an input without data holds the others up
+	turn    int32 // of records without a key
+	pending pending
+	counts  Counts
+	out     output
+	rec     processor.Record // the record that is processed
+	headers []processor.Header
+	view    record.View
 }
 
 // storeState is what a task knows of one store's changelog.
@@ -140,7 +140,7 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 	t.streamTime, t.maxEvent = last.StreamTime, last.MaxEvent
 	t.sent, t.sentOnce, t.sentIdle = last.Sent, last.SentOnce, last.SentIdle
 	t.decision, t.decided = last.Decision, last.Decided
-	t.waitingSince, t.dirty = time.Time{}, false
+	t.waiting, t.dirty = false, false
 	ends := map[record.TopicPartition]record.Offset{}
 	for _, in := range t.inputs {
 		ends[in.tp] = in.end

@@ -242,23 +242,20 @@ func (t *Task) choose(now time.Time, ends Ends) (best *input, err error) {
 		if err := t.fill(in); err != nil {
 			return nil, fmt.Errorf("task %v: read %s-%d: %w", t.cfg.ID, in.tp.Topic, in.tp.Partition, err)
 		}
-		switch {
-		case !in.hasHead:
-			missing = missing || t.waitFor(in, ends)
-		case in.repartition && isWatermark(in.head.Headers):
+		if !in.hasHead {
+			missing = t.waitFor(in, now, ends) || missing
+			continue
+		}
+		in.emptySince = time.Time{}
+		if in.repartition && isWatermark(in.head.Headers) {
 			return in, nil // it has no place in the order of records
-		case best == nil || in.headAt < best.headAt:
+		}
+		if best == nil || in.headAt < best.headAt {
 			best = in
 		}
 	}
-	if best == nil || !missing {
-		t.waitingSince = time.Time{}
-		return best, nil
-	}
-	if t.waitingSince.IsZero() {
-		t.waitingSince = now
-	}
-	if t.cfg.Bounded || t.cfg.MaxTaskIdle <= 0 || now.Sub(t.waitingSince) < t.cfg.MaxTaskIdle {
+	t.waiting = best != nil && missing
+	if t.waiting {
 		return nil, nil
 	}
 	return best, nil
@@ -285,25 +282,30 @@ func (t *Task) fill(in *input) error {
 }
 
 // waitFor reports whether an input without data holds the others up: in a
-// bounded run until it has ended; else while the log has more of it, or for
-// MaxTaskIdle.
-func (t *Task) waitFor(in *input, ends Ends) bool {
+// bounded run until it has ended; else while the log has more of it, and for
+// MaxTaskIdle from when it was first found empty.
+func (t *Task) waitFor(in *input, now time.Time, ends Ends) bool {
 	if t.cfg.Bounded {
 		return !in.ended()
 	}
-	return t.cfg.MaxTaskIdle > 0 || (ends != nil && in.next < ends(in.tp))
+	if in.emptySince.IsZero() {
+		in.emptySince = now
+	}
+	return now.Sub(in.emptySince) < t.cfg.MaxTaskIdle || (ends != nil && in.next < ends(in.tp))
 }
 
 // Waiting reports whether an input without data holds the others up, and for
 // how much longer at most; 0 if until data comes.
 func (t *Task) Waiting(now time.Time) (left time.Duration, ok bool) {
-	if t.waitingSince.IsZero() {
-		return 0, false
+	if !t.waiting || t.cfg.Bounded {
+		return 0, t.waiting
 	}
-	if t.cfg.Bounded || t.cfg.MaxTaskIdle <= 0 {
-		return 0, true
+	for _, in := range t.inputs {
+		if !in.hasHead && !in.emptySince.IsZero() {
+			left = max(left, t.cfg.MaxTaskIdle-now.Sub(in.emptySince))
+		}
 	}
-	return max(t.cfg.MaxTaskIdle-now.Sub(t.waitingSince), time.Millisecond), true
+	return left, true
 }
 
 func isWatermark(hs []record.Header) bool {
