@@ -63,13 +63,13 @@ func (s *sinkRunner) positions() map[record.TopicPartition]record.Offset {
 }
 
 func (s *sinkRunner) run(work context.Context) (err error) {
-	defer close(s.ended)
 	defer func() {
 		if err != nil {
 			s.e.status.sink(s.cfg.Name, "failed", err)
 			return
 		}
 		s.e.status.sink(s.cfg.Name, "ended", nil)
+		close(s.ended) // a failure is not an end: who waits gets it from work
 	}()
 	backoff := time.Duration(0)
 	if err := s.open(work, &backoff); err != nil || work.Err() != nil {

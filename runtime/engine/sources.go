@@ -42,13 +42,13 @@ func newSourceRunner(e *Engine, s Source) *sourceRunner {
 // When the log refuses for a moment, the source is opened again where the last
 // commit stood.
 func (s *sourceRunner) run(ctx context.Context) (err error) {
-	defer close(s.ended)
 	defer func() {
 		if err != nil {
 			s.e.status.source(s.cfg.Name, "failed", err)
 			return
 		}
 		s.e.status.source(s.cfg.Name, "ended", nil)
+		close(s.ended) // a failure is not an end: who waits gets it from work
 	}()
 	backoff := time.Duration(0)
 	for {
