@@ -136,7 +136,7 @@ func (j *judge) partition(p *partModel) {
 func (j *judge) raw(bp *broker.Partition, p *partModel, f *found) {
 	expect := f.Start
 	for at := f.Start; at < f.End && j.why == nil; {
-		c, err := bp.Read(at, broker.ReadOptions{MaxBytes: 1 << 20})
+		c, err := bp.Read(at, broker.ReadOptions{MaxBytes: 1 << 16})
 		if err != nil {
 			j.bad("%v: read at %d of [%d, %d): %w", p.tp, at, f.Start, f.End, err)
 			return
@@ -240,7 +240,7 @@ func (e *entry) String() string {
 // committedView notes what read_committed gives.
 func (j *judge) committedView(bp *broker.Partition, p *partModel, f *found) {
 	for at := f.Start; j.why == nil; {
-		c, err := bp.Read(at, broker.ReadOptions{MaxBytes: 1 << 20, Committed: true})
+		c, err := bp.Read(at, broker.ReadOptions{MaxBytes: 1 << 16, Committed: true})
 		if err != nil {
 			j.bad("%v: read_committed at %d: %w", p.tp, at, err)
 			return
