@@ -4,6 +4,7 @@
 export GOTOOLCHAIN := auto
 
 GO      ?= go
+SHELL   := bash
 FUZZTIME ?= 10s
 
 .PHONY: all demo test race integration torture fuzz bench lint examples ci build
@@ -27,7 +28,8 @@ integration:
 	$(GO) run ./internal/peers/cmd/integration
 
 torture:
-	TORTURE=1 $(GO) test -count=1 -timeout 120m -v -run 'Torture' ./... | grep -v '^=== \|no test files\|no tests to run'
+	set -o pipefail; TORTURE=1 $(GO) test -count=1 -timeout 120m -v -run 'Torture' ./... | grep -v '^=== \|no test files\|no tests to run'
+	TORTURE=1 $(GO) test -count=1 -timeout 60m -v -tags plantedbugs -run 'TorturePlantedBugs' ./runtime/engine
 
 fuzz:
 	@set -e; for f in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
