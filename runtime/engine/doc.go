@@ -21,12 +21,17 @@
 //	fenced            another process runs the application: Run returns the error, nothing is touched
 //	rebalanced,       the transaction's effects are dropped, positions are read anew and
 //	unknown outcome   the worker's tasks rebuilt from committed state; Run goes on
-//	retryable         aborted, tasks rebuilt, tried again with jittered backoff; Run goes on
+//	retryable, the    aborted, tasks rebuilt, tried again with jittered backoff until it
+//	log out of disk   works (space returns, say) or Run is asked to end
 //	bad record        Config.OnBadRecord: dead letter (default), skip, stop
 //	panic in a        aborted; Run returns a *task.PanicError that names the operator's
 //	user function     input record
-//	out of disk,      aborted; Run returns the error; a later start goes on where the last
-//	anything else     commit stood
+//	checkpoints fail  their entries wait; once they reach Config.UncheckpointedBytes and the
+//	                  fourth attempt in a row fails, Run returns an error
+//	anything else     aborted; Run returns the error; a later start goes on where the last
+//	                  commit stood
+//
+// Every abort counts in Totals.Aborts and calls Hooks.Committed with its error.
 //
 // # Guarantees
 //

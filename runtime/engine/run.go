@@ -148,8 +148,8 @@ func (e *Engine) interrupted(ctx, work context.Context, stopSources func(), err 
 	limit, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	for _, s := range e.sources {
-		if err := await(limit, work, s.ended); err != nil {
-			return context.Cause(work)
+		if err := await(limit, work, s.ended); err != nil && work.Err() != nil {
+			return err
 		}
 	}
 	if err := e.drain(limit, work, false); err != nil && limit.Err() == nil {
