@@ -39,10 +39,12 @@ func (w *worker) commit(work context.Context) error {
 	}
 	ends, err := w.writer.Commit(work, in, generation)
 	took := time.Since(began)
-	if h := w.e.cfg.Hooks.Committed; h != nil {
-		h(fmt.Sprint(w.n), took, err)
+	hook := w.e.cfg.Hooks.Committed
+	if hook == nil {
+		hook = func(string, time.Duration, error) {}
 	}
 	if err != nil {
+		hook(fmt.Sprint(w.n), took, err)
 		if errors.Is(err, context.Canceled) {
 			err = fmt.Errorf("%w: %w", logclient.ErrUnknownOutcome, err)
 		}
@@ -57,6 +59,7 @@ func (w *worker) commit(work context.Context) error {
 	}
 	w.e.status.committed()
 	w.publish(now)
+	hook(fmt.Sprint(w.n), took, nil) // last: whoever is called finds the commit in State
 	return nil
 }
 
