@@ -150,7 +150,7 @@ func (b *Broker) Close() error {
 		p.watchers.wake(true)
 	}
 	if clean {
-		if err := b.closedCheckpoint(); err != nil {
+		if err := errors.Join(b.closedCheckpoint(), writeChecksums(b.fs, b.cfg.Dir)); err != nil {
 			errs = append(errs, err)
 		} else {
 			errs = append(errs, leaveCleanMark(b.fs, b.cfg.Dir))

@@ -1,11 +1,9 @@
 package broker
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -29,84 +27,18 @@ func smallDirectory(t *testing.T) *harness {
 	return h
 }
 
-func verifyFindings(t *testing.T, fs vfs.FS, o VerifyOptions) (VerifyReport, []segment.Finding) {
+func verifyFindings(t *testing.T, fsys vfs.FS, o VerifyOptions) (VerifyReport, []segment.Finding) {
 	t.Helper()
 	var list []segment.Finding
-	sum, err := Verify(fs, "/data", o, func(f segment.Finding) { list = append(list, f) })
+	sum, err := Verify(fsys, "/data", o, func(f segment.Finding) { list = append(list, f) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return sum, list
 }
 
-// harmlessRoot names the row of docs/format/data-directory.md, "Harmless bytes", for a byte of a root file; empty if none.
-func harmlessRoot(name string, b []byte, at int) string {
-	lineStart := bytes.LastIndexByte(b[:at], '\n') + 1
-	line := string(b[lineStart:])
-	if end := strings.IndexByte(line, '\n'); end >= 0 {
-		line = line[:end+1]
-	}
-	value := at-lineStart > strings.IndexByte(line, '=')
-	switch {
-	case name == lockFile:
-		return "LOCK"
-	case name == cleanShutdownFile:
-		return "the clean mark"
-	case name == propertiesFile && strings.HasPrefix(line, "boot.id=") && value:
-		return "boot.id"
-	case name == kafkaMetaFile && (line[0] == '#' || b[at] == '\n'):
-		return "comments and white space"
-	case name == kafkaMetaFile && value && !strings.HasPrefix(line, "version="):
-		return "ids"
-	case (name == logStartFile || name == cleanerOffsetFile) && at-lineStart > strings.LastIndexByte(line, ' '):
-		return "log start and cleaner offset"
-	}
-	return ""
-}
-
-func TestFlipsInTheRootAreReportedOrListed(t *testing.T) {
-	h := smallDirectory(t)
-	sum, list := verifyFindings(t, h.fs, VerifyOptions{})
-	if len(list) > 0 || sum.Topics != 2 || sum.Partitions != 3 || sum.Records != 13 {
-		t.Fatalf("a good directory: %+v, findings %v", sum, list)
-	}
-	names, err := h.fs.ReadDir("/data")
-	h.ok(err)
-	unseen := map[string]int{}
-	flips := 0
-	for _, name := range names {
-		file := path.Join("/data", name)
-		if info, err := h.fs.Stat(file); err != nil || info.IsDir() {
-			continue
-		}
-		b, err := readFile(h.fs, file)
-		h.ok(err)
-		for at := range b {
-			for _, mask := range []byte{0x01, 0x04, 0x80} {
-				flipped := slices.Clone(b)
-				flipped[at] ^= mask
-				h.ok(overwrite(h.fs, file, flipped))
-				flips++
-				if name == lockFile {
-					continue // Lock writes it anew
-				}
-				if _, list := verifyFindings(t, h.fs, VerifyOptions{}); len(list) > 0 {
-					continue
-				}
-				row := harmlessRoot(name, b, at)
-				if row == "" {
-					t.Errorf("%s: byte %d (%q) flipped by %#x: neither reported nor listed", name, at, b[at], mask)
-				}
-				unseen[row]++
-			}
-		}
-		h.ok(overwrite(h.fs, file, b))
-	}
-	t.Logf("%d flips; not reported: %v", flips, unseen)
-}
-
-func overwrite(fs vfs.FS, name string, b []byte) error {
-	f, err := fs.Create(name)
+func overwrite(fsys vfs.FS, name string, b []byte) error {
+	f, err := fsys.Create(name)
 	if err != nil {
 		return err
 	}
@@ -124,6 +56,15 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		{"a foreign partition", func(h *harness) error { return h.fs.MkdirAll("/data/strange-0") }, "/data/strange-0"},
 		{"a segment is gone", func(h *harness) error { return h.fs.Remove("/data/orders-0/00000000000000000000.log") }, "/data/orders-0"},
 		{"left over", func(h *harness) error { return overwrite(h.fs, "/data/"+metadataFile+".tmp", nil) }, metadataFile + ".tmp"},
+		{"a foreign file", func(h *harness) error { return overwrite(h.fs, "/data/notes.txt", nil) }, "/data/notes.txt"},
+		{"a foreign directory", func(h *harness) error { return h.fs.MkdirAll("/data/state") }, "/data/state"},
+		{"a foreign file in a partition", func(h *harness) error { return overwrite(h.fs, "/data/orders-0/notes", nil) }, "/data/orders-0/notes"},
+		{"an index is gone", func(h *harness) error { return h.fs.Remove("/data/orders-0/00000000000000000000.index") }, "00000000000000000000.index"},
+		{"a checkpoint is gone", func(h *harness) error { return h.fs.Remove("/data/" + logStartFile) }, logStartFile},
+		{"no checksums", func(h *harness) error { return h.fs.Remove("/data/" + checksumsFile) }, checksumsFile},
+		{"damaged metadata does not hide a partition", func(h *harness) error {
+			return errors.Join(overwrite(h.fs, "/data/"+metadataFile, []byte("x")), overwrite(h.fs, "/data/orders-0/notes", nil))
+		}, "/data/orders-0/notes"},
 		{"no properties", func(h *harness) error { return h.fs.Remove("/data/" + propertiesFile) }, propertiesFile},
 	}
 	for _, tt := range tests {
@@ -153,5 +94,73 @@ func TestVerifyTakesTheLockUnlessLive(t *testing.T) {
 	}
 	if _, err := Verify(h.fs, "/", VerifyOptions{}, nil); err == nil || !strings.Contains(err.Error(), "not a data directory") {
 		t.Errorf("another directory: %v", err)
+	}
+}
+
+func TestVerifyRefusesANewerVersion(t *testing.T) {
+	for name, text := range map[string]string{propertiesFile: "version=2\n", metadataFile: "millstream-metadata version=2 crc32c=00000000\n"} {
+		h := smallDirectory(t)
+		h.ok(overwrite(h.fs, "/data/"+name, []byte(text)))
+		var newer *VersionError
+		if _, err := Verify(h.fs, "/data", VerifyOptions{}, nil); !errors.As(err, &newer) || newer.Found != 2 || newer.Path != "/data/"+name {
+			t.Errorf("%s of version 2: %v, want a VersionError", name, err)
+		}
+	}
+}
+
+// A segment that was cut where a batch ends looks whole; only the end that the root promises tells.
+func TestVerifyReportsACutAtABatchBoundary(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 1)
+	h.put("a", 0, AcksAll, "one")
+	h.put("a", 0, AcksAll, "two")
+	h.ok(h.checkpoint())
+	h.Broker.Abandon()
+	if _, list := verifyFindings(t, h.fs, VerifyOptions{}); len(list) > 0 {
+		t.Fatalf("before the cut: %v", list)
+	}
+	file := "/data/a-0/00000000000000000000.log"
+	b, err := readFile(h.fs, file)
+	h.ok(err)
+	h.ok(overwrite(h.fs, file, b[:len(b)/2]))
+	if _, list := verifyFindings(t, h.fs, VerifyOptions{}); !strings.Contains(fmt.Sprint(list), recoveryPointFile) {
+		t.Errorf("findings %v, want one about %s", list, recoveryPointFile)
+	}
+}
+
+func TestVerifyReportsCoordinatorRecordsThatDoNotDecode(t *testing.T) {
+	for _, topic := range []string{offsetsTopic, transactionTopic} {
+		h := newHarness(t, nil)
+		h.ok(h.ensureInternal(topic))
+		h.put(topic, 1, AcksAll, "ab=not a record that a coordinator writes", "\x00=x")
+		h.ok(h.Broker.Close())
+		_, list := verifyFindings(t, h.fs, VerifyOptions{})
+		if len(list) == 0 || !strings.Contains(list[0].Path, topic+"-1/") || list[len(list)-1].Offset != 1 {
+			t.Errorf("%s: findings %v", topic, list)
+		}
+	}
+}
+
+// What a live directory shows for a moment is read again.
+func TestVerifyLiveReportsOnlyWhatStays(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 1)
+	h.put("a", 0, AcksAll, "x")
+	h.ok(h.checkpoint())
+	var list []segment.Finding
+	verify := func(rule vfs.Rule) VerifyReport {
+		list = nil
+		h.faults.SetRules(rule)
+		sum, err := Verify(h.faults, "/data", VerifyOptions{Live: true}, func(f segment.Finding) { list = append(list, f) })
+		h.ok(err)
+		return sum
+	}
+	gone := vfs.Rule{Ops: vfs.OpOpen, Name: "*.log", Nth: 1, Err: fs.ErrNotExist}
+	if sum := verify(gone); len(list) > 0 || sum.Records != 1 || sum.Partitions != 1 {
+		t.Errorf("a file that is there again: %+v, findings %v", sum, list)
+	}
+	gone.Nth = 0
+	if verify(gone); len(list) == 0 {
+		t.Error("a file that stays away is not reported")
 	}
 }
