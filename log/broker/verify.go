@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
@@ -29,8 +30,9 @@ type VerifyReport struct {
 	segment.VerifyReport           // its End is not used
 }
 
-// rereadings bounds how often something is read again with VerifyOptions.Live.
-const rereadings = 5
+// rereadings are the pauses before something is read again with
+// VerifyOptions.Live: longer than what the owner does under syncs.
+var rereadings = []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond}
 
 // Verify checks a whole data directory and changes nothing but LOCK: the root's
 // files, that they agree with the partitions, every partition (segment.Verify),
@@ -113,11 +115,15 @@ func (v *verifier) steadily(step func(), still func() bool) {
 	var list []segment.Finding
 	v.emit = func(f segment.Finding) { list = append(list, f) }
 	defer func() { v.emit = emit }()
-	for range rereadings {
+	for n := 0; ; n++ {
 		list, v.sum = nil, sum
 		if step(); len(list) == 0 {
 			return
 		}
+		if n == len(rereadings) {
+			break
+		}
+		time.Sleep(rereadings[n])
 		if !still() {
 			v.sum = sum
 			return
@@ -155,6 +161,9 @@ func (v *verifier) partition(p partitionID) {
 	}
 	dir, found := path.Join(v.dir, name), false
 	sum, err := segment.Verify(v.fs, dir, o, func(f segment.Finding) {
+		if o.UpTo > 0 && f.Offset >= o.UpTo {
+			return // being written
+		}
 		found = true
 		v.emit(f)
 	})
