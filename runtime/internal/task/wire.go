@@ -33,7 +33,9 @@ func internalHeaders(hs []record.Header) (carried int64, hasTime bool, watermark
 				carried, hasTime = int64(binary.BigEndian.Uint64(hs[i].Value)), true
 			}
 		case headerWatermark:
-			watermark = hs[i].Value
+			if watermark = hs[i].Value; watermark == nil {
+				watermark = []byte{} // a null id is an unreadable one, not a user's record
+			}
 		}
 	}
 	return carried, hasTime, watermark
