@@ -88,7 +88,8 @@ func recoveryTopology() (*topology.Topology, error) {
 }
 
 // recoverFrom crashes a child with so much state and recovers it here.
-func recoverFrom(t *testing.T, stateBytes int, timeout time.Duration) {
+func recoverFrom(t testing.TB, stateBytes int, timeout time.Duration) (open, replay time.Duration) {
+	t.Helper()
 	o := recoveryOrder{Dir: t.TempDir(), Entries: stateBytes / recoveryEntryBytes, Timeout: timeout}
 	runRecoveryChild(t, o)
 	topo, err := recoveryTopology()
@@ -124,12 +125,32 @@ func recoverFrom(t *testing.T, stateBytes int, timeout time.Duration) {
 	if n := changelogRecords(t, o.Dir); n != int64(o.Entries+o.changes()) {
 		t.Errorf("%d committed changelog records, want %d before the checkpoint and %d after: the test is wrong", n, o.Entries, o.changes())
 	}
+	open, replay = began.Sub(opened), time.Duration(took.Load())
 	t.Logf("%d entries, %d MB of state: opened in %v, %d records replayed in %v", o.Entries, stateBytes>>20,
-		began.Sub(opened).Round(time.Millisecond), s.Restored, time.Duration(took.Load()).Round(time.Millisecond))
+		open.Round(time.Millisecond), s.Restored, replay.Round(time.Millisecond))
+	return open, replay
+}
+
+// BenchmarkRecovery reports the time to open log and state after the crash, and
+// from there to the last task's restore. Each round makes its own crash, which
+// is not in these times.
+func BenchmarkRecovery(b *testing.B) {
+	for _, mb := range []int{10, 100} {
+		b.Run(fmt.Sprintf("%dMB", mb), func(b *testing.B) {
+			var open, replay time.Duration
+			for range b.N {
+				o, r := recoverFrom(b, mb<<20, 3*time.Minute)
+				open, replay = open+o, replay+r
+			}
+			b.ReportMetric(float64(open.Microseconds())/1000/float64(b.N), "open-ms")
+			b.ReportMetric(float64(replay.Microseconds())/1000/float64(b.N), "replay-ms")
+			b.ReportMetric(0, "ns/op") // mostly the child's life
+		})
+	}
 }
 
 // compareRecovered compares the whole store with the fold.
-func compareRecovered(t *testing.T, e *engine.Engine, o recoveryOrder) {
+func compareRecovered(t testing.TB, e *engine.Engine, o recoveryOrder) {
 	t.Helper()
 	seen, wrong := make([]bool, o.Entries), 0
 	err := engine.All(e, "counts", func(k string, n int64) bool {
@@ -155,7 +176,7 @@ func compareRecovered(t *testing.T, e *engine.Engine, o recoveryOrder) {
 }
 
 // changelogRecords counts what a read_committed reader finds in the changelog.
-func changelogRecords(t *testing.T, dir string) (n int64) {
+func changelogRecords(t testing.TB, dir string) (n int64) {
 	t.Helper()
 	b, err := broker.Open(broker.Config{Dir: filepath.Join(dir, "log"), MaintenanceInterval: -1})
 	if err != nil {
@@ -195,7 +216,7 @@ func changelogRecords(t *testing.T, dir string) (n int64) {
 	return n
 }
 
-func runRecoveryChild(t *testing.T, o recoveryOrder) {
+func runRecoveryChild(t testing.TB, o recoveryOrder) {
 	t.Helper()
 	text, err := json.Marshal(o)
 	if err != nil {
