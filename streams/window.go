@@ -27,6 +27,13 @@ func Hopping(size, advance time.Duration) Windows { return window.Hopping(size, 
 // are the key's, then the window's start (window.SerdeOf).
 func Keyed[K any](key K, w Window) Windowed[K] { return Windowed[K]{Key: key, Window: w} }
 
+// At is a key at a moment: engine.Get looks the window up that holds it (of
+// hopping windows the last to start).
+func At[K any](key K, t time.Time) Windowed[K] {
+	ms := t.UnixMilli()
+	return Windowed[K]{Key: key, Window: Window{Start: ms, End: ms + 1}}
+}
+
 // KeyOnly makes the key of a windowed result: the key without its window.
 func KeyOnly[K any](key K, _ Window) K { return key }
 
