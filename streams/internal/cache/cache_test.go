@@ -271,6 +271,9 @@ func (m *windowsModel) check() {
 	}
 	var bytes, entries int64
 	for _, w := range m.c.order {
+		if w.t.n > 0 {
+			bytes += tableBytes
+		}
 		bytes += int64(w.t.n)*m.c.entryBytes + int64(w.t.keys.live) + w.t.heap
 		entries += int64(w.t.n)
 	}

@@ -8,29 +8,32 @@ import "math/bits"
 type pool struct {
 	budget *Budget
 	bytes  int64
-	arenas [][]byte
-	slots  [32][][]slot // by the log2 of their length
+	arenas [arenaBits + 1][][]byte // by the log2 of their length
+	slots  [32][][]slot            // by the log2 of their length
 }
 
 const slotBytes = 8
 
 func (p *pool) room(n int64) bool { return p.budget.used+p.bytes+n <= p.budget.limit }
 
-func (p *pool) arenaChunk() []byte {
-	if n := len(p.arenas); n > 0 {
-		c := p.arenas[n-1]
-		p.arenas[n-1] = nil
-		p.arenas = p.arenas[:n-1]
-		p.bytes -= arenaChunk
+// arenaChunk returns n bytes; n is a power of two.
+func (p *pool) arenaChunk(n int) []byte {
+	list := &p.arenas[bits.TrailingZeros(uint(n))]
+	if k := len(*list); k > 0 {
+		c := (*list)[k-1]
+		(*list)[k-1] = nil
+		*list = (*list)[:k-1]
+		p.bytes -= int64(n)
 		return c
 	}
-	return make([]byte, arenaChunk)
+	return make([]byte, n)
 }
 
 func (p *pool) putArenaChunk(c []byte) {
-	if p.room(arenaChunk) {
-		p.arenas = append(p.arenas, c)
-		p.bytes += arenaChunk
+	if n := int64(len(c)); p.room(n) {
+		class := bits.TrailingZeros(uint(len(c)))
+		p.arenas[class] = append(p.arenas[class], c)
+		p.bytes += n
 	}
 }
 
@@ -61,49 +64,49 @@ func (p *pool) trim() {
 	if p.room(0) {
 		return
 	}
-	for i := range p.arenas {
-		p.arenas[i] = nil
-	}
-	p.arenas = p.arenas[:0]
-	p.slots = [32][][]slot{}
+	clear(p.arenas[:])
+	clear(p.slots[:])
 	p.bytes = 0
 }
 
 // entryPool is the pool with the slabs of one type of entry.
 type entryPool[V any] struct {
 	pool
-	slabs     []*slab[V]
-	slabBytes int64
-	refs      bool // V holds references: cleared before a slab is kept
+	slabs      [slabBits + 1][]slab[V] // by the log2 of their length
+	entryBytes int64
+	refs       bool // V holds references: cleared before a slab is kept
 }
 
-func (p *entryPool[V]) slab() *slab[V] {
-	if n := len(p.slabs); n > 0 {
-		s := p.slabs[n-1]
-		p.slabs[n-1] = nil
-		p.slabs = p.slabs[:n-1]
-		p.bytes -= p.slabBytes
+// slab returns n entries; n is a power of two.
+func (p *entryPool[V]) slab(n int) slab[V] {
+	list := &p.slabs[bits.TrailingZeros(uint(n))]
+	if k := len(*list); k > 0 {
+		s := (*list)[k-1]
+		(*list)[k-1] = nil
+		*list = (*list)[:k-1]
+		p.bytes -= int64(n) * p.entryBytes
 		return s
 	}
-	return new(slab[V])
+	return make(slab[V], n)
 }
 
-func (p *entryPool[V]) putSlab(s *slab[V]) {
-	if !p.room(p.slabBytes) {
+func (p *entryPool[V]) putSlab(s slab[V]) {
+	n := int64(len(s)) * p.entryBytes
+	if !p.room(n) {
 		return
 	}
 	if p.refs {
-		clear(s[:])
+		clear(s)
 	}
-	p.slabs = append(p.slabs, s)
-	p.bytes += p.slabBytes
+	class := bits.TrailingZeros(uint(len(s)))
+	p.slabs[class] = append(p.slabs[class], s)
+	p.bytes += n
 }
 
 func (p *entryPool[V]) trim() {
 	if p.room(0) {
 		return
 	}
-	clear(p.slabs)
-	p.slabs = p.slabs[:0]
+	clear(p.slabs[:])
 	p.pool.trim()
 }

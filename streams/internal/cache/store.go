@@ -46,9 +46,9 @@ func newStore[V any](h processor.Host, index int, s Serde[V], budget *Budget) st
 	return store[V]{
 		host: h, index: index, backend: h.Backend(index), serde: s, budget: budget,
 		pool: entryPool[V]{
-			pool:      pool{budget: budget},
-			slabBytes: int64(unsafe.Sizeof(e)) * slabEntries,
-			refs:      hasPointers(reflect.TypeFor[V]()),
+			pool:       pool{budget: budget},
+			entryBytes: int64(unsafe.Sizeof(e)),
+			refs:       hasPointers(reflect.TypeFor[V]()),
 		},
 		entryBytes: int64(unsafe.Sizeof(e)) + 2*slotBytes,
 	}
@@ -59,8 +59,15 @@ func (c *store[V]) account(n int64) {
 	c.budget.used += n
 }
 
+// tableBytes is what a table costs beside its entries and keys: the window
+// itself, lists, what is allocated in advance.
+const tableBytes = 512
+
 // insert adds an entry to t and accounts for it.
 func (c *store[V]) insert(t *table[V], hash uint32, key []byte) *Entry[V] {
+	if t.n == 0 {
+		c.account(tableBytes)
+	}
 	e := t.insert(hash, key, &c.pool)
 	c.entries++
 	c.account(c.entryBytes + int64(len(key)))
@@ -174,6 +181,9 @@ func (c *store[V]) evict(t *table[V], e *Entry[V]) {
 	c.account(-c.entryBytes - int64(e.keyLen) - int64(e.heap))
 	c.entries--
 	t.remove(e, &c.pool.pool)
+	if t.n == 0 {
+		c.account(-tableBytes)
+	}
 }
 
 // sweep moves the CLOCK hand at most steps entries on and evicts what was not
@@ -200,6 +210,9 @@ func (c *store[V]) sweep(t *table[V], steps int) (values bool) {
 
 // drop releases a whole table.
 func (c *store[V]) drop(t *table[V]) {
+	if t.n > 0 {
+		c.account(-tableBytes)
+	}
 	c.account(-int64(t.n)*c.entryBytes - int64(t.keys.live) - t.heap)
 	c.entries -= int64(t.n)
 	t.release(&c.pool)

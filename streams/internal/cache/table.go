@@ -5,7 +5,8 @@ import "hash/maphash"
 const (
 	slabBits    = 6
 	slabEntries = 1 << slabBits
-	minSlots    = 16
+	minSlots    = 8
+	minEntries  = 4 // of a table's first slab, which doubles until it is a whole one
 )
 
 // seed is one for the process: hashes never leave it, and nothing that is
@@ -18,16 +19,17 @@ func hashKey(key []byte) uint32 { return uint32(maphash.Bytes(seed, key)) }
 // index plus one; 0 is empty.
 type slot struct{ hash, idx uint32 }
 
-type slab[V any] [slabEntries]Entry[V]
+type slab[V any] []Entry[V]
 
 // table is a hash table from key bytes to entries: linear probing at most two
-// thirds full, entries in slabs that never move, keys in an arena.
+// thirds full, entries in slabs, keys in an arena. All
+// begin small, because there may be very many windows of a few keys.
 //
 // Invariant: an entry that is not on the free list has exactly one slot.
 type table[V any] struct {
 	slots []slot
 	mask  uint32
-	slabs []*slab[V]
+	slabs []slab[V]
 	next  uint32 // entries ever taken from the slabs
 	free  []uint32
 	n     int // entries in use
@@ -71,8 +73,8 @@ func (t *table[V]) insert(hash uint32, key []byte, p *entryPool[V]) *Entry[V] {
 	} else {
 		idx = t.next
 		t.next++
-		if int(idx>>slabBits) == len(t.slabs) {
-			t.slabs = append(t.slabs, p.slab())
+		if idx&(slabEntries-1) == 0 || idx < slabEntries && int(idx) == len(t.slabs[0]) {
+			t.addEntries(idx, p)
 		}
 	}
 	e := t.entry(idx)
@@ -80,6 +82,22 @@ func (t *table[V]) insert(hash uint32, key []byte, p *entryPool[V]) *Entry[V] {
 	t.n++
 	t.place(slot{hash, idx + 1})
 	return e
+}
+
+// addEntries makes room for entry idx, the first that there is none for: in the
+// first slab, which moves as it grows, or in a new one.
+func (t *table[V]) addEntries(idx uint32, p *entryPool[V]) {
+	switch {
+	case idx >= slabEntries:
+		t.slabs = append(t.slabs, p.slab(slabEntries))
+	case idx == 0:
+		t.slabs = append(t.slabs, p.slab(minEntries))
+	default:
+		old := t.slabs[0]
+		t.slabs[0] = p.slab(2 * len(old))
+		copy(t.slabs[0], old)
+		p.putSlab(old)
+	}
 }
 
 func (t *table[V]) place(s slot) {

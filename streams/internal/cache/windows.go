@@ -20,6 +20,10 @@ type Windows[V any] struct {
 	places []uint32     // free places
 	order  []*window[V] // live windows by start
 	last   *window[V]   // the window found last; probed
+	// used is the ring of the windows that may have entries cached, the longest
+	// untouched first: its next is the first one.
+	used  window[V]
+	steps int64 // of shrink, for tests
 
 	discovered bool  // order names every window that the backend holds
 	floor      int64 // windows that start before have expired
@@ -39,12 +43,16 @@ type window[V any] struct {
 	stored   bool   // the backend may hold entries of it
 	complete bool   // every value of the window is in t
 	probed   bool
+
+	prev, next *window[V] // in Windows.used; nil if it is not there
 }
 
 // NewWindows returns a cache of store (an index into SubTopology.Stores).
 // Caches of one unit share budget.
 func NewWindows[V any](h processor.Host, store int, s Serde[V], budget *Budget) *Windows[V] {
-	return &Windows[V]{store: newStore(h, store, s, budget), floor: processor.NoTime}
+	c := &Windows[V]{store: newStore(h, store, s, budget), floor: processor.NoTime}
+	c.used.prev, c.used.next = &c.used, &c.used
+	return c
 }
 
 // Find returns the entry of key in the window, nil if there is no value.
@@ -102,7 +110,7 @@ func (c *Windows[V]) miss(w *window[V], hash uint32, key []byte, create bool) (e
 		e = c.insert(&w.t, hash, key)
 	} else {
 		if c.budget.over() {
-			c.sweep(&w.t, sweepSteps)
+			c.sweep(&w.t, min(sweepSteps, 2*int(w.t.next)))
 		}
 		c.keyBuf = state.AppendWindowKey(c.keyBuf[:0], w.start, key)
 		if e, err = c.load(&w.t, hash, key, c.keyBuf); err != nil {
@@ -136,7 +144,7 @@ func (c *Windows[V]) window(startMS int64, create bool) (*window[V], error) {
 			w.t.grow(1<<bits.Len(uint(c.sizeHint*3/2)), &c.pool.pool)
 		}
 	}
-	w.touched = c.commits
+	c.touch(w)
 	if !w.probed {
 		if err := c.probe(w); err != nil {
 			return nil, err
@@ -144,6 +152,21 @@ func (c *Windows[V]) window(startMS int64, create bool) (*window[V], error) {
 	}
 	c.last = w
 	return w, nil
+}
+
+// touch makes w the last of used.
+func (c *Windows[V]) touch(w *window[V]) {
+	w.touched = c.commits
+	w.unlink()
+	w.prev, w.next = c.used.prev, &c.used
+	w.prev.next, w.next.prev = w, w
+}
+
+func (w *window[V]) unlink() {
+	if w.next != nil {
+		w.prev.next, w.next.prev = w.next, w.prev
+		w.prev, w.next = nil, nil
+	}
 }
 
 // position finds startMS in order, or where it belongs. New windows and most
@@ -340,6 +363,7 @@ func (c *Windows[V]) Expire(startMS int64) error {
 		w := c.order[n]
 		c.sizeHint = max(w.t.n, c.sizeHint/2)
 		c.drop(&w.t)
+		w.unlink()
 		*w = window[V]{place: w.place, gen: w.gen + 1, t: w.t}
 		c.places = append(c.places, w.place)
 		n++
@@ -395,29 +419,38 @@ func (c *Windows[V]) Committed() {
 }
 
 // shrink evicts whole clean windows that the last transaction did not touch,
-// the longest untouched first, then by CLOCK in what remains.
+// the longest untouched first, then by CLOCK in what remains. A window that it
+// passes loses entries or is where it stops, so that it costs O(1) an eviction,
+// however many windows are open.
 func (c *Windows[V]) shrink() {
-	for c.budget.over() {
-		var oldest *window[V]
-		for _, w := range c.order {
-			if w.pinned == 0 && w.t.n > 0 && w.touched < c.commits && (oldest == nil || w.touched < oldest.touched) {
-				oldest = w
-			}
+	for w := c.used.next; c.budget.over() && w != &c.used && w.touched < c.commits; w = c.used.next {
+		c.steps++
+		if w.pinned > 0 { // changed since the flush: it belongs to the next transaction
+			c.touch(w)
+			continue
 		}
-		if oldest == nil {
-			break
-		}
-		c.drop(&oldest.t)
-		oldest.complete, oldest.probed = !oldest.stored, !oldest.stored
+		c.forget(w)
 	}
-	for _, w := range c.order {
-		if !c.budget.over() {
-			return
-		}
+	for w := c.used.next; c.budget.over() && w != &c.used; {
+		c.steps++
+		next := w.next
 		if c.sweep(&w.t, 2*int(w.t.next)) {
 			w.complete = false
 		}
+		if w.t.n == 0 {
+			c.forget(w)
+		}
+		w = next
 	}
+}
+
+// forget gives back a clean window's memory.
+func (c *Windows[V]) forget(w *window[V]) {
+	w.unlink()
+	if w.t.n > 0 {
+		w.complete, w.probed = !w.stored, !w.stored
+	}
+	c.drop(&w.t)
 }
 
 // Usage reports sizes and counters.
