@@ -125,6 +125,14 @@ func (l *layer) collect(dst []entry, store int, from, to []byte, own bool) []ent
 			hi = start
 		}
 	}
+	if s.window && lo < math.MaxInt64 && hi == lo+1 { // one window: the others may be very many
+		for start := lo; start <= hi; start++ {
+			if s.tables[start] != nil {
+				dst = s.collectTable(dst, start, from, to, own)
+			}
+		}
+		return dst
+	}
 	for _, start := range s.starts() {
 		if s.window && (start < lo || start > hi) {
 			continue
