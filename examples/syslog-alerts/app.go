@@ -59,7 +59,7 @@ func (a *app) engineConfig() engine.Config {
 		Partitions: int32(a.c.partitions),
 		Workers:    a.c.workers,
 		Settings:   a.c.settings(),
-		Sources:    []engine.Source{{Name: "syslog", Topic: syslogTopic, Source: a.source}},
+		Sources:    []engine.Source{{Name: "syslog", Topic: syslogTopic, Partitions: linePartitions(a.c), Source: a.source}},
 		Logger:     slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if a.metrics != nil {
@@ -73,6 +73,17 @@ func (a *app) engineConfig() engine.Config {
 		}
 	}
 	return cfg
+}
+
+// linePartitions is the number of partitions of the lines' topic; 0: as -partitions
+// says. A file that is counted by source goes through one partition: in others,
+// if its hosts fill only some, windows behind the repartition would wait for
+// those without lines until the file ends, all of them open.
+func linePartitions(c config) int32 {
+	if c.input != "" && c.by == "source" {
+		return 1
+	}
+	return 0
 }
 
 // run runs the engine until ctx is done or the input has ended.
