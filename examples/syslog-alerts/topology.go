@@ -22,7 +22,7 @@ func buildTopology(c config) (*topology.Topology, error) {
 	lines := b.From[string, syslog.Message](syslogTopic). // the key is the host
 								Filter(func(_ string, m syslog.Message) bool { return m.Contains(c.match) }, streams.Named("match"))
 
-	attempts := grouped(lines, c.by).
+	attempts := grouped(lines, c).
 		Windowed(streams.Tumbling(c.window).Grace(c.grace)).
 		Aggregate(newAttempts, addAttempt, streams.Store("attempts"), emitWhen(c.emit), streams.KeepLate())
 
@@ -41,13 +41,14 @@ func buildTopology(c config) (*topology.Topology, error) {
 
 // grouped keys the lines by host, which they are already, or by the address
 // that they name, through a repartition topic.
-func grouped(lines *streams.Stream[string, syslog.Message], by string) *streams.Grouped[string, syslog.Message] {
-	if by == "host" {
+func grouped(lines *streams.Stream[string, syslog.Message], c config) *streams.Grouped[string, syslog.Message] {
+	if c.by == "host" {
 		return lines.GroupByKey()
 	}
 	return lines.
 		Filter(func(_ string, m syslog.Message) bool { return len(sourceOf(m.Raw())) > 0 }, streams.Named("has-source")).
-		GroupBy(func(_ string, m syslog.Message) string { return string(sourceOf(m.Raw())) }, streams.Named("by-source"))
+		GroupBy(func(_ string, m syslog.Message) string { return string(sourceOf(m.Raw())) },
+			streams.Named("by-source"), streams.Partitions(int32(c.partitions)))
 }
 
 func emitWhen(emit string) streams.Option {

@@ -190,7 +190,7 @@ func TestEveryGeneratedLineParses(t *testing.T) {
 func TestTopologies(t *testing.T) {
 	for _, by := range []string{"host", "source"} {
 		for _, emit := range []string{"breach", "final"} {
-			c := config{by: by, emit: emit, match: "Invalid user", window: time.Minute, grace: time.Second, threshold: 5}
+			c := config{by: by, emit: emit, match: "Invalid user", window: time.Minute, grace: time.Second, threshold: 5, partitions: 4}
 			topo, err := buildTopology(c)
 			if err != nil {
 				t.Fatal(err)
