@@ -57,6 +57,7 @@ func (b *Builder) From[K, V any](topic string, opts ...Option) *Stream[K, V] {
 	extract, timed := typed[op.Extractor[K, V]](&o, optEventTime)
 	n := b.add("From", &o, topology.Source)
 	n.Topic, n.KeySerde, n.ValSerde = topic, keys.name(), vals.name()
+	n.Keys, n.Values = keys.s, vals.s
 	n.KeepChunks = vals.s != nil && vals.s.Aliases()
 	n.EventTime = timed
 	if timed {

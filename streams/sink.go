@@ -28,6 +28,7 @@ func (s *Stream[K, V]) sink(verb string, o *options) *node {
 	part, custom := typed[op.Partitioner[K, V]](o, optPartitioner)
 	n := s.b.add(verb, o, topology.Sink, s.n)
 	n.KeySerde, n.ValSerde = keys.name(), vals.name()
+	n.Keys, n.Values = keys.s, vals.s
 	if custom {
 		n.Detail = "custom partitioner"
 	}
@@ -66,6 +67,7 @@ func (s *Stream[K, V]) repartition(o *options, name string) *Stream[K, V] {
 	in := s.b.add("RepartitionSource", &none, topology.Source)
 	in.Name, in.Topic, in.Repartition, in.Partitions = topic+"-source", topic, true, n
 	in.KeySerde, in.ValSerde = keys.name(), vals.name()
+	in.Keys, in.Values = keys.s, vals.s
 	in.KeepChunks = vals.s != nil && vals.s.Aliases()
 	in.make = func(t *op.Task) any {
 		return op.NewSource(in.ID, keys.s, vals.s, nil, downstream[K, V](in, t))

@@ -55,6 +55,10 @@ type Node struct {
 	EventTime bool
 
 	KeySerde, ValSerde string // names, for Describe and the fingerprint
+	// Keys and Values are the serdes themselves, as in state.Spec: a
+	// serde.Serde[K] and a serde.Serde[V], of sources and sinks (nil where there
+	// is none). The runtime hands them back to typed code only: streamstest.
+	Keys, Values any
 	Detail             string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
 }
 
