@@ -1,10 +1,6 @@
 package connectors
 
-import (
-	"fmt"
-
-	"github.com/millstream-io/millstream/log/record"
-)
+import "github.com/millstream-io/millstream/log/record"
 
 // Add copies one record into the batch. Null stays null and empty stays empty.
 func (b *Batch) Add(o Out) {
@@ -57,22 +53,3 @@ func (b *Batch) copy(p []byte) []byte {
 	b.arena = append(b.arena, p...)
 	return b.arena[n:len(b.arena):len(b.arena)]
 }
-
-// RecordError names the record of a Write that the other system will never accept.
-type RecordError struct {
-	Index int // into the slice given to Write
-	Err   error
-}
-
-func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Index, e.Err) }
-
-func (e *RecordError) Unwrap() error { return e.Err }
-
-// Headers that a dead letter carries.
-const (
-	HeaderReason    = "millstream.reason"
-	HeaderStage     = "millstream.stage"     // the connector or operator
-	HeaderTopic     = "millstream.topic"     // where the record stood, if it stood anywhere
-	HeaderPartition = "millstream.partition" // decimal
-	HeaderOffset    = "millstream.offset"    // decimal
-)

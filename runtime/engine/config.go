@@ -75,6 +75,7 @@ type Source struct {
 	Topic      string
 	Partitions int32 // of the topic if it is missing; 0: Config.Partitions
 	Source     connectors.Source
+	Retry      Retry // of its errors; default: for good
 }
 
 // Sink runs a topic out of the log through a connector.
@@ -82,6 +83,7 @@ type Sink struct {
 	Name  string
 	Topic string
 	Sink  connectors.Sink
+	Retry Retry // of its errors; default: for good, its records wait in the log
 }
 
 // topicConfigs are those of topics that the engine creates for the user.

@@ -25,13 +25,15 @@ type Engine struct {
 
 	plan     *plan.Plan
 	topicIDs map[string][16]byte
-	txnIDs   []string
-	member   logclient.Member
-	workers  []*worker
-	sources  []*sourceRunner
-	sinks    []*sinkRunner
-	ckpt     *checkpointer
-	trim     *trimmer
+	// connected are the topics of connectors, each with a creation time.
+	connected map[string]logclient.TopicInfo
+	txnIDs    []string
+	member    logclient.Member
+	workers   []*worker
+	sources   []*sourceRunner
+	sinks     []*sinkRunner
+	ckpt      *checkpointer
+	trim      *trimmer
 
 	status status
 
@@ -93,7 +95,7 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	e := &Engine{
 		topo: topo, cfg: cfg, log: b.Log, db: b.DB,
 		logger:   cfg.Logger.With("app", topo.Name),
-		topicIDs: map[string][16]byte{}, readers: map[plan.TaskID]task.Reader{},
+		topicIDs: map[string][16]byte{}, connected: map[string]logclient.TopicInfo{}, readers: map[plan.TaskID]task.Reader{},
 	}
 	e.status.init()
 	ctx := context.Background()
@@ -108,6 +110,9 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 		return nil, err
 	}
 	if err := e.checkFingerprint(ctx, ps); err != nil {
+		return nil, err
+	}
+	if err := e.describeConnected(ctx, ps); err != nil {
 		return nil, err
 	}
 	e.makeRunners()

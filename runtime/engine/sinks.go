@@ -94,14 +94,11 @@ func (s *sinkRunner) run(work context.Context) (err error) {
 
 // open opens the connector, trying again for as long as it takes.
 func (s *sinkRunner) open(work context.Context, backoff *time.Duration) error {
-	infos, err := s.e.log.Describe(work, []string{s.cfg.Topic})
-	if err != nil {
-		return err
-	}
-	for p := range infos[0].Partitions {
+	info := s.e.connected[s.cfg.Topic]
+	for p := range info.Partitions {
 		s.tps = append(s.tps, record.TopicPartition{Topic: s.cfg.Topic, Partition: record.Partition(p)})
 	}
-	sc := connectors.SourceContext{Name: s.cfg.Name, Partitions: infos[0].Partitions, Logger: s.e.logger.With("sink", s.cfg.Name)}
+	sc := s.e.connectorContext(s.cfg.Name, info, s.e.logger.With("sink", s.cfg.Name))
 	for {
 		err := s.cfg.Sink.Open(work, sc)
 		if err == nil {

@@ -138,11 +138,8 @@ func (s *sourceRunner) once(ctx context.Context, backoff *time.Duration) (err er
 
 // open opens the connector where its last committed position says.
 func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
-	infos, err := s.e.log.Describe(ctx, []string{s.cfg.Topic})
-	if err != nil {
-		return nil, err
-	}
-	s.partitions = infos[0].Partitions
+	info := s.e.connected[s.cfg.Topic]
+	s.partitions = info.Partitions
 	ps, err := s.e.readPositions(ctx)
 	if err != nil {
 		return nil, err
@@ -150,7 +147,7 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 	if b := ps[keySource+s.cfg.Name]; len(b) > 0 {
 		position = b[1:]
 	}
-	sc := connectors.SourceContext{Name: s.cfg.Name, Partitions: s.partitions, Logger: s.e.logger.With("source", s.cfg.Name)}
+	sc := s.e.connectorContext(s.cfg.Name, info, s.e.logger.With("source", s.cfg.Name))
 	if err := s.cfg.Source.Open(ctx, sc, position); err != nil {
 		return nil, &sourceError{fmt.Errorf("open: %w", err)}
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,13 @@ func (c Config) withDefaults() Config {
 	def(&c.UncheckpointedBytes, 64<<20)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Sources, c.Sinks = slices.Clone(c.Sources), slices.Clone(c.Sinks)
+	for i := range c.Sources {
+		c.Sources[i].Retry = c.Sources[i].Retry.withDefaults("stop")
+	}
+	for i := range c.Sinks {
+		c.Sinks[i].Retry = c.Sinks[i].Retry.withDefaults("dead-letter")
 	}
 	if dir, ok := c.embeddedDir(); ok && c.StateDir == "" && !c.InMemoryState {
 		c.StateDir = filepath.Join(dir, "state")
@@ -81,6 +89,7 @@ func (c *Config) validate(app string) error {
 			add("two sources are called %q", s.Name)
 		}
 		names["source/"+s.Name] = true
+		s.Retry.validate(add, "source "+s.Name, "stop")
 	}
 	for i, s := range c.Sinks {
 		if s.Name == "" || s.Topic == "" || s.Sink == nil {
@@ -90,6 +99,7 @@ func (c *Config) validate(app string) error {
 			add("two sinks are called %q", s.Name)
 		}
 		names["sink/"+s.Name] = true
+		s.Retry.validate(add, "sink "+s.Name, "dead-letter", "stop")
 	}
 	return errors.Join(errs...)
 }
