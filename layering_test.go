@@ -26,7 +26,7 @@ var levels = map[string]int{
 	"runtime/badgerstore": 6, "runtime/memstore": 6,
 	"runtime/internal/sim": 7,
 	"runtime/engine":       8,
-	"runtime/metrics":      9, "runtime/streamstest": 9, "connectors/*": 9,
+	"runtime/metrics":      9, "runtime/streamstest": 9, "runtime/settings": 0, "connectors/*": 9,
 	"connectors/connectortest": 10, "examples/*": 10, "cmd/*": 10, "internal/peers/cmd/*": 10,
 	// Folders that only carry a package comment, and the root with its tests.
 	"": 11, "log": 0, "runtime": 0, "connectors/internal/*": 4,

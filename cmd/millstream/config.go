@@ -38,7 +38,7 @@ func runConfig(cmd *cobra.Command, _ []string) error {
 	}
 	var all []printedSetting
 	for _, k := range knownSettings {
-		all = append(all, printedSetting{k.key, s.GetString(k.key), s.source[k.key], envName(k.key)})
+		all = append(all, printedSetting{k.key, s.GetString(k.key), s.source[k.key], settingPlaces.EnvName(k.key)})
 	}
 	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)

@@ -2,9 +2,10 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
+
+	places "github.com/millstream-io/millstream/runtime/settings"
 )
 
 func newRoot() *cobra.Command {
@@ -53,42 +54,7 @@ func verbs(cmd *cobra.Command) []string {
 
 // unknown is the error for a name that is not there, with the nearest that is.
 func unknown(kind, name string, known []string) error {
-	if n := nearest(name, known); n != "" {
-		return usagef("unknown %s %q: did you mean %q?", kind, name, n)
-	}
-	return usagef("unknown %s %q: known are %s", kind, name, strings.Join(known, ", "))
-}
-
-// nearest is the known name with the smallest edit distance, or "" if none is near.
-func nearest(name string, known []string) string {
-	best, bestDistance := "", max(2, len(name)/3)+1
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
+	return usageError{places.Unknown(kind, name, known)}
 }
 
 // outputJSON reads -o.

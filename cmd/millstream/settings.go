@@ -3,14 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
+
+	places "github.com/millstream-io/millstream/runtime/settings"
 )
 
 // setting is one value that a flag, a MILLSTREAM_* variable or millstream.yaml
@@ -31,7 +31,8 @@ var knownSettings = []setting{
 	{"partitions", 6, "partitions of topics that do not exist yet"},
 }
 
-const envPrefix = "MILLSTREAM_"
+// settingPlaces is where they may stand, beside the command line.
+var settingPlaces = places.Config{Known: settingKeys(), EnvPrefix: "MILLSTREAM_", File: "millstream.yaml", Optional: true}
 
 func settingKeys() []string {
 	keys := make([]string, len(knownSettings))
@@ -39,10 +40,6 @@ func settingKeys() []string {
 		keys[i] = s.key
 	}
 	return keys
-}
-
-func envName(key string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
 }
 
 // addSettings gives a command flags for some of the settings.
@@ -76,11 +73,21 @@ func loadSettings(cmd *cobra.Command) (*settings, error) {
 		s.SetDefault(k.key, k.def)
 		s.source[k.key] = "default"
 	}
-	if err := s.readFile(cmd); err != nil {
+	name, err := cmd.Flags().GetString("config")
+	if err != nil {
 		return nil, err
 	}
-	if err := s.readEnvironment(os.Environ()); err != nil {
-		return nil, err
+	where := settingPlaces
+	if name != "" {
+		where.File, where.Optional = name, false
+	}
+	values, err := where.Load(os.Environ())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	for key, v := range values {
+		s.Set(key, v.Text)
+		s.source[key] = v.From
 	}
 	for _, k := range knownSettings {
 		if f := cmd.Flags().Lookup(k.key); f != nil && f.Changed {
@@ -89,54 +96,6 @@ func loadSettings(cmd *cobra.Command) (*settings, error) {
 		}
 	}
 	return s, s.validate()
-}
-
-func (s *settings) readFile(cmd *cobra.Command) error {
-	name, err := cmd.Flags().GetString("config")
-	if err != nil {
-		return err
-	}
-	explicit := name != ""
-	if !explicit {
-		name = "millstream.yaml"
-	}
-	file := viper.New()
-	file.SetConfigFile(name)
-	file.SetConfigType("yaml")
-	if err := file.ReadInConfig(); err != nil {
-		if errors.Is(err, fs.ErrNotExist) && !explicit {
-			return nil
-		}
-		return usagef("settings file %s: %w", name, err)
-	}
-	for _, key := range file.AllKeys() {
-		if !slices.Contains(settingKeys(), key) {
-			return fmt.Errorf("settings file %s: %w", name, unknown("setting", key, settingKeys()))
-		}
-		s.Set(key, file.Get(key))
-		s.source[key] = name
-	}
-	return nil
-}
-
-func (s *settings) readEnvironment(environ []string) error {
-	for _, kv := range environ {
-		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) {
-			continue
-		}
-		i := slices.IndexFunc(knownSettings, func(k setting) bool { return envName(k.key) == name })
-		if i < 0 {
-			var names []string
-			for _, k := range knownSettings {
-				names = append(names, envName(k.key))
-			}
-			return unknown("environment variable", name, names)
-		}
-		s.Set(knownSettings[i].key, value)
-		s.source[knownSettings[i].key] = "environment"
-	}
-	return nil
 }
 
 // validate reports every value that does not fit its setting at once.
