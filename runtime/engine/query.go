@@ -29,32 +29,65 @@ type store[K, V any] struct {
 	readers []task.Reader // by partition
 }
 
-func find[K, V any](e *Engine, name string, kind state.Kind) (*store[K, V], error) {
-	sub, index, ok := e.plan.FindStore(name)
+// Stores is what the queries ask: an *Engine, or in tests a *streamstest.Driver.
+type Stores interface {
+	// StoreView finds the committed entries of a store.
+	StoreView(store string) (StoreView, error)
+}
+
+// StoreView is one store over all its tasks. It is for the queries of this
+// package; there is nothing in it for others to use.
+type StoreView struct {
+	Spec    state.Spec
+	Index   int           // among the stores of its sub-topology
+	Readers []task.Reader // by partition
+}
+
+// ViewStore makes the view of a store of p; reader finds a task's reader.
+func ViewStore(p *plan.Plan, store string, reader func(plan.TaskID) (task.Reader, bool)) (StoreView, error) {
+	sub, index, ok := p.FindStore(store)
 	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownStore, name)
+		return StoreView{}, fmt.Errorf("%w: %q", ErrUnknownStore, store)
 	}
-	s := &store[K, V]{spec: sub.Stores[index].Spec, index: index}
+	v := StoreView{Spec: sub.Stores[index].Spec, Index: index}
+	for i := range sub.Tasks {
+		r, ok := reader(plan.TaskID{Sub: sub.ID, Partition: i})
+		if !ok {
+			return StoreView{}, fmt.Errorf("store %q: %w", store, ErrNotRunning)
+		}
+		v.Readers = append(v.Readers, r)
+	}
+	return v, nil
+}
+
+// StoreView implements Stores.
+func (e *Engine) StoreView(store string) (StoreView, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return StoreView{}, fmt.Errorf("store %q: %w", store, ErrNotRunning)
+	}
+	return ViewStore(e.plan, store, func(id plan.TaskID) (task.Reader, bool) {
+		r, ok := e.readers[id]
+		return r, ok
+	})
+}
+
+func find[K, V any](e Stores, name string, kind state.Kind) (*store[K, V], error) {
+	view, err := e.StoreView(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &store[K, V]{spec: view.Spec, index: view.Index, readers: view.Readers}
 	if s.spec.Kind != kind {
 		return nil, fmt.Errorf("store %q: key-value and window stores have queries of their own: Get, Range, All; Get with streams.At, Fetch, AllWindows", name)
 	}
+	var ok bool
 	if s.key, ok = s.spec.KeySerde.(serde.Serde[K]); !ok {
 		return nil, fmt.Errorf("store %q has %s, not keys of type %T", name, s.spec.SerdeName, *new(K))
 	}
 	if s.value, ok = s.spec.ValSerde.(serde.Serde[V]); !ok {
 		return nil, fmt.Errorf("store %q has %s, not values of type %T", name, s.spec.SerdeName, *new(V))
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return nil, fmt.Errorf("store %q: %w", name, ErrNotRunning)
-	}
-	for p := range sub.Tasks {
-		r, ok := e.readers[plan.TaskID{Sub: sub.ID, Partition: p}]
-		if !ok {
-			return nil, fmt.Errorf("store %q: %w", name, ErrNotRunning)
-		}
-		s.readers = append(s.readers, r)
 	}
 	return s, nil
 }
@@ -111,7 +144,7 @@ func (s *store[K, V]) get(plain, stored []byte) (v V, ok bool, err error) {
 //
 // ok is false if there is none. Changes of a transaction that is not committed
 // are never seen.
-func Get[K, V any](e *Engine, store string, key any) (value V, ok bool, err error) {
+func Get[K, V any](e Stores, store string, key any) (value V, ok bool, err error) {
 	switch k := key.(type) {
 	case window.Windowed[K]:
 		return getWindow[K, V](e, store, k)
@@ -129,7 +162,7 @@ func Get[K, V any](e *Engine, store string, key any) (value V, ok bool, err erro
 	return value, false, fmt.Errorf("store %q: key of type %T, expected %T or a window of it", store, key, *new(K))
 }
 
-func getWindow[K, V any](e *Engine, store string, k window.Windowed[K]) (value V, ok bool, err error) {
+func getWindow[K, V any](e Stores, store string, k window.Windowed[K]) (value V, ok bool, err error) {
 	s, err := find[K, V](e, store, state.Window)
 	if err != nil {
 		return value, false, err
@@ -148,7 +181,7 @@ func getWindow[K, V any](e *Engine, store string, k window.Windowed[K]) (value V
 // Range calls fn for the committed entries of a key-value store with from <=
 // key < to, in order of the encoded keys, over all tasks one after the other,
 // until fn returns false. Each task's entries are those of one commit.
-func Range[K, V any](e *Engine, store string, from, to K, fn func(K, V) bool) error {
+func Range[K, V any](e Stores, store string, from, to K, fn func(K, V) bool) error {
 	s, err := find[K, V](e, store, state.KeyValue)
 	if err != nil {
 		return err
@@ -162,7 +195,7 @@ func Range[K, V any](e *Engine, store string, from, to K, fn func(K, V) bool) er
 }
 
 // All is Range over everything in a key-value store.
-func All[K, V any](e *Engine, store string, fn func(K, V) bool) error {
+func All[K, V any](e Stores, store string, fn func(K, V) bool) error {
 	s, err := find[K, V](e, store, state.KeyValue)
 	if err != nil {
 		return err
@@ -204,7 +237,7 @@ func (s *store[K, V]) each(from, to []byte, fn func(key, value []byte) (bool, er
 }
 
 // Fetch reads a key's windows that start in [from, to), oldest first.
-func Fetch[K, V any](e *Engine, store string, key K, from, to time.Time) ([]WindowValue[V], error) {
+func Fetch[K, V any](e Stores, store string, key K, from, to time.Time) ([]WindowValue[V], error) {
 	s, err := find[K, V](e, store, state.Window)
 	if err != nil {
 		return nil, err
@@ -233,7 +266,7 @@ func (s *store[K, V]) windowValue(start int64, v V) WindowValue[V] {
 
 // AllWindows calls fn for every committed entry of a window store, oldest
 // window first within each task, until fn returns false.
-func AllWindows[K, V any](e *Engine, store string, fn func(K, WindowValue[V]) bool) error {
+func AllWindows[K, V any](e Stores, store string, fn func(K, WindowValue[V]) bool) error {
 	s, err := find[K, V](e, store, state.Window)
 	if err != nil {
 		return err
