@@ -1,10 +1,13 @@
 package metrics
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/millstream-io/millstream/runtime/engine"
 )
 
 // Health is what the health checks ask. *engine.Engine is one.
@@ -15,24 +18,65 @@ type Health interface {
 	Ready() error
 }
 
+// Stateful is a Health that can tell more, which the checks then do.
+// *engine.Engine is one.
+type Stateful interface {
+	Health
+	State() engine.Snapshot
+}
+
+// Checked is the JSON that the health checks of a Stateful answer.
+type Checked struct {
+	Status  string                  `json:"status"` // "ok" or "unavailable"
+	Reason  string                  `json:"reason,omitempty"`
+	Name    string                  `json:"name"`
+	Phase   engine.Phase            `json:"phase"`
+	Tasks   int                     `json:"tasks"`
+	Sources []engine.SourceSnapshot `json:"sources"`
+	Sinks   []engine.SinkSnapshot   `json:"sinks"`
+}
+
 // Handler serves /metrics in Prometheus' text format, /healthz and /readyz: 200
-// with "ok", or 503 with the reason.
+// if all is well, 503 if not, with Checked as JSON for a Stateful, else with
+// "ok" or the reason as a line of text.
 func (m *Metrics) Handler(h Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", check(h.Live))
-	mux.HandleFunc("GET /readyz", check(h.Ready))
+	mux.HandleFunc("GET /healthz", check(h, h.Live))
+	mux.HandleFunc("GET /readyz", check(h, h.Ready))
 	return mux
 }
 
-func check(ask func() error) http.HandlerFunc {
+func check(h Health, ask func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
+		err := ask()
+		code := http.StatusOK
+		if err != nil {
+			code = http.StatusServiceUnavailable
+		}
+		if s, ok := h.(Stateful); ok {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			json.NewEncoder(w).Encode(checked(s.State(), err)) // the client is gone if this fails
+			return
+		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		if err := ask(); err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
+		w.WriteHeader(code)
+		if err != nil {
 			fmt.Fprintln(w, err)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	}
+}
+
+func checked(s engine.Snapshot, err error) Checked {
+	c := Checked{
+		Status: "ok", Name: s.Name, Phase: s.Phase, Tasks: len(s.Tasks),
+		Sources: append([]engine.SourceSnapshot{}, s.Sources...), Sinks: append([]engine.SinkSnapshot{}, s.Sinks...),
+	}
+	if err != nil {
+		c.Status, c.Reason = "unavailable", err.Error()
+	}
+	return c
 }

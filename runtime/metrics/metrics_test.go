@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millstream-io/millstream/runtime/engine"
 )
 
 type health struct{ live, ready error }
@@ -73,6 +76,29 @@ func TestHooksReachTheScrape(t *testing.T) {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("/metrics lacks the line %s", line)
 		}
+	}
+}
+
+// stateful is a health that tells more.
+type stateful struct{ health }
+
+func (stateful) State() engine.Snapshot {
+	return engine.Snapshot{Name: "alerts", Phase: engine.PhaseRunning,
+		Sinks: []engine.SinkSnapshot{{Name: "webhook", Topic: "alerts", State: "retrying", Error: "refused"}}}
+}
+
+func TestHealthOfAnEngineIsJSON(t *testing.T) {
+	h := New().Handler(stateful{health{ready: errors.New("sink webhook is retrying")}})
+	var got Checked
+	code, body := get(t, h, "/readyz")
+	if err := json.Unmarshal([]byte(body), &got); err != nil || code != 503 {
+		t.Fatalf("%d %s: %v", code, body, err)
+	}
+	if got.Status != "unavailable" || got.Reason != "sink webhook is retrying" || got.Phase != engine.PhaseRunning || len(got.Sinks) != 1 || got.Sinks[0].Error != "refused" {
+		t.Errorf("not ready: %s", body)
+	}
+	if code, body := get(t, h, "/healthz"); code != 200 || !strings.Contains(body, `"status":"ok"`) || !strings.Contains(body, `"sources":[]`) {
+		t.Errorf("live: %d %s", code, body)
 	}
 }
 
