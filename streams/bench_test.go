@@ -21,6 +21,7 @@ func (h *silent) Backend(int) state.Backend                  { return backend(ni
 func (h *silent) Changelog(int, []byte, []byte) error        { h.logged++; return nil }
 func (h *silent) Expire(int, int64) error                    { return nil }
 func (h *silent) Late(string, bool, *processor.Record) error { return nil }
+func (h *silent) Dropped(string)                             {}
 func (h *silent) CacheBytes() int64                          { return 64 << 20 }
 
 // benchRecords are lines of about 120 bytes from hosts, 30 % of which match.

@@ -26,6 +26,7 @@ type Builder struct {
 type node struct {
 	topology.Node
 	children []*node
+	joins    []*node // of a table: the operators that look its values up
 	errs     []error
 	// make returns the node's op.Next[K, V] (of tables: op.Changed[K, V]), of
 	// sources an op.Source. It runs once per task: see instance.
@@ -54,8 +55,15 @@ func (b *Builder) From[K, V any](topic string, opts ...Option) *Stream[K, V] {
 	keys, vals := serdeFor[K](b, &o, optKeys), serdeFor[V](b, &o, optValues)
 	need(&o, "keys", keys)
 	need(&o, "values", vals)
-	extract, timed := typed[op.Extractor[K, V]](&o, optEventTime)
-	n := b.add("From", &o, topology.Source)
+	n := b.source("From", topic, &o, &o, keys, vals)
+	return &Stream[K, V]{b: b, n: n, keys: keys, vals: vals}
+}
+
+// source appends a node that reads a topic of the user's; named holds the options
+// that name it, o the others.
+func (b *Builder) source[K, V any](verb, topic string, named, o *options, keys serdeOf[K], vals serdeOf[V]) *node {
+	extract, timed := typed[op.Extractor[K, V]](o, optEventTime)
+	n := b.add(verb, named, topology.Source)
 	n.Topic, n.KeySerde, n.ValSerde = topic, keys.name(), vals.name()
 	n.Keys, n.Values = keys.s, vals.s
 	n.KeepChunks = vals.s != nil && vals.s.Aliases()
@@ -69,7 +77,7 @@ func (b *Builder) From[K, V any](topic string, opts ...Option) *Stream[K, V] {
 	n.make = func(t *op.Task) any {
 		return op.NewSource(n.ID, keys.s, vals.s, extract, downstream[K, V](n, t))
 	}
-	return &Stream[K, V]{b: b, n: n, keys: keys, vals: vals}
+	return n
 }
 
 // add appends a node. Its name is the option's, else fallback names it later.
@@ -132,6 +140,7 @@ func (b *Builder) Build() (*topology.Topology, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	b.markTables()
 	t := &topology.Topology{Name: b.name, Stores: b.stores}
 	for _, n := range b.nodes {
 		t.Nodes = append(t.Nodes, n.Node)

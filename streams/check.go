@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/millstream-io/millstream/streams/topology"
@@ -30,7 +31,7 @@ func (b *Builder) check() error {
 		}
 		sources++
 		if first, ok := topics[n.Topic]; ok {
-			add(n.Name, fmt.Errorf("topic %q is read by operator %q already: use its stream", n.Topic, first))
+			add(n.Name, fmt.Errorf("topic %q is read by operator %q already: use its stream, with ToTable where a table is wanted", n.Topic, first))
 		} else {
 			topics[n.Topic] = n.Name
 		}
@@ -69,11 +70,14 @@ func (b *Builder) checkCycles() (errs []error) {
 	}
 	const open, done = 1, 2
 	color := make([]int, len(b.nodes))
+	var sinks []*node // on the way from where the search began
 	var visit func(n *node)
 	visit = func(n *node) {
 		color[n.ID] = open
-		next := n.children
+		next := slices.Concat(n.children, n.joins)
 		if n.Kind == topology.Sink {
+			sinks = append(sinks, n)
+			defer func() { sinks = sinks[:len(sinks)-1] }()
 			if r, ok := readers[n.topicKey()]; ok {
 				next = []*node{r}
 			}
@@ -82,8 +86,9 @@ func (b *Builder) checkCycles() (errs []error) {
 			switch color[c.ID] {
 			case 0:
 				visit(c)
-			case open:
-				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("cycle: it writes topic %q, which operator %q reads and which leads here", n.Topic, c.Name)})
+			case open: // every way back leads through a topic, and the way here went from a sink to its reader
+				s := sinks[len(sinks)-1]
+				errs = append(errs, &OperatorError{s.Name, fmt.Errorf("cycle: it writes topic %q, which operator %q reads and which leads here", s.Topic, readers[s.topicKey()].Name)})
 			}
 		}
 		color[n.ID] = done
@@ -108,7 +113,7 @@ func (n *node) topicKey() string {
 // to the runtime only, which checks them at start.
 func (b *Builder) checkPartitions() (errs []error) {
 	for _, n := range b.nodes {
-		if len(n.Stores) == 0 {
+		if len(n.Stores) == 0 && !n.Join {
 			continue
 		}
 		var first *node

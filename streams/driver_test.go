@@ -23,6 +23,8 @@ type driver struct {
 	subs []*subtask
 	out  []sent
 	late []string
+	// dropped has an operator's name for each record that it had no use for.
+	dropped []string
 }
 
 // sent is a record in an output topic, with bytes of its own.
@@ -237,6 +239,8 @@ func (s *subtask) Late(op string, keep bool, r *processor.Record) error {
 	s.d.late = append(s.d.late, fmt.Sprintf("late %s keep=%v %s @%s", op, keep, r.Key, ms(r.Timestamp)))
 	return nil
 }
+
+func (s *subtask) Dropped(op string) { s.d.dropped = append(s.d.dropped, op) }
 
 type backend map[string]string
 

@@ -171,20 +171,26 @@ func windowed[K, V, A any](g *WindowedGroup[K, V], verb string, step op.Step[K, 
 // newStateful appends an operator with a store. spec holds what is special to its kind.
 func newStateful[K, V, A any](g *Grouped[K, V], verb string, o *options, nilFunc bool, spec state.Spec,
 	make func(n *node, t *op.Task, a op.Aggregate[K, A]) any) changelog[K, A] {
-	store := o.string(optStore)
-	if store == "" {
-		o.errs = append(o.errs, errors.New("its state has no name: give it one with streams.Store"))
-		g.s.b.verbs["unnamed state"]++
-		store = fmt.Sprintf("unnamed-state-%d", g.s.b.verbs["unnamed state"])
-	} else if err := checkName(store); err != nil {
-		o.errs = append(o.errs, fmt.Errorf("store: %w", err))
-	}
+	store := g.s.b.storeName(o)
 	if g.ready != nil {
 		o.errs = append(o.errs, g.o.errs...)
 		g.o.errs = nil
 	}
 	in := g.through(store)
 	return newStore(in, verb, store, o, nilFunc, spec, make)
+}
+
+// storeName is the store's name by the option, which must be there.
+func (b *Builder) storeName(o *options) string {
+	store := o.string(optStore)
+	if store == "" {
+		o.errs = append(o.errs, errors.New("its state has no name: give it one with streams.Store"))
+		b.verbs["unnamed state"]++
+		store = fmt.Sprintf("unnamed-state-%d", b.verbs["unnamed state"])
+	} else if err := checkName(store); err != nil {
+		o.errs = append(o.errs, fmt.Errorf("store: %w", err))
+	}
+	return store
 }
 
 func newStore[K, V, A any](in *Stream[K, V], verb, store string, o *options, nilFunc bool, spec state.Spec,
@@ -213,5 +219,9 @@ func newStore[K, V, A any](in *Stream[K, V], verb, store string, o *options, nil
 	n.Stores, n.Detail, n.wantOld = []string{store}, mode.String(), wantOld
 	n.KeySerde, n.ValSerde = in.keys.name(), vals.name()
 	b.stores = append(b.stores, spec)
-	return changelog[K, A]{b: b, n: n, keys: in.keys, vals: vals}
+	out := changelog[K, A]{b: b, n: n, keys: in.keys, vals: vals}
+	if spec.Kind == state.KeyValue {
+		out.lookup = func(t *op.Task) op.Lookup[K, A] { return op.LookupStore[K, A](t, n.ID) }
+	}
+	return out
 }

@@ -63,7 +63,7 @@ func Keys[K any](s serde.Serde[K]) Option { return Option{optKeys, s} }
 // Values sets the serde of the values.
 func Values[V any](s serde.Serde[V]) Option { return Option{optValues, s} }
 
-// EventTime, of From, takes the event time from the record instead of its
+// EventTime, of From and Table, takes the event time from the record instead of its
 // timestamp in the log. It must be a function of its arguments alone.
 func EventTime[K, V any](fn func(k K, v V) time.Time) Option {
 	return Option{optEventTime, op.Extractor[K, V](func(k K, v V) int64 { return fn(k, v).UnixMilli() })}

@@ -17,6 +17,8 @@ type changelog[K, V any] struct {
 	keys serdeOf[K]
 	vals serdeOf[V]
 	size int64 // of its windows, in milliseconds
+	// lookup finds a key's value in the task's store; nil of windowed tables.
+	lookup func(t *op.Task) op.Lookup[K, V]
 }
 
 // Table is the latest value of each key, and the changes to it.
@@ -121,6 +123,9 @@ func (t *changelog[K, V]) filter(keep func(K, Window, V) bool, nilFunc bool, opt
 		return op.FilterChanges(n.ID, keep, changes[K, V](n, task))
 	}, t.n)
 	out.n.wantOld = t.n.wantOld
+	if t.lookup != nil {
+		out.lookup = func(task *op.Task) op.Lookup[K, V] { return op.LookupFiltered(out.n.ID, keep, t.lookup(task)) }
+	}
 	return out
 }
 
@@ -131,5 +136,9 @@ func (t *changelog[K, V]) mapValues[V2 any](fn func(K, Window, V) V2, nilFunc bo
 		return op.MapChanges(n.ID, fn, changes[K, V2](n, task))
 	}, t.n)
 	n.wantOld = t.n.wantOld
-	return changelog[K, V2]{b: t.b, n: n, keys: t.keys, vals: vals, size: t.size}
+	out := changelog[K, V2]{b: t.b, n: n, keys: t.keys, vals: vals, size: t.size}
+	if t.lookup != nil {
+		out.lookup = func(task *op.Task) op.Lookup[K, V2] { return op.LookupMapped(n.ID, fn, t.lookup(task)) }
+	}
+	return out
 }

@@ -120,6 +120,9 @@ type Host interface {
 	// is called once a record, also if the record missed only some of its
 	// (hopping) windows.
 	Late(op string, keep bool, r *Record) error
+	// Dropped counts an input record that operator op (a node's name) has no use
+	// for: its key is null, or its value where that means nothing.
+	Dropped(op string)
 	// CacheBytes is the bound for the unit's clean decoded entries.
 	CacheBytes() int64
 }

@@ -54,12 +54,20 @@ type Node struct {
 	// processor.Unit.EventTime for it before anything else.
 	EventTime bool
 
+	// Table of a source: at equal event times its records go before those of the
+	// task's other inputs.
+	Table bool
+
+	// Join of an operator: its parents' records meet by key, so their topics must
+	// be co-partitioned, though it has no store of its own.
+	Join bool
+
 	KeySerde, ValSerde string // names, for Describe and the fingerprint
 	// Keys and Values are the serdes themselves, as in state.Spec: a
 	// serde.Serde[K] and a serde.Serde[V], of sources and sinks (nil where there
 	// is none). The runtime hands them back to typed code only: streamstest.
 	Keys, Values any
-	Detail             string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
+	Detail       string // "tumbling 1m0s grace 10s, emit on close": for Describe and the fingerprint
 }
 
 // Topology is a validated stream program.

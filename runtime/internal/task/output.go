@@ -160,6 +160,9 @@ func (t *Task) Late(op string, keep bool, r *processor.Record) error {
 	return t.keep(t.deadLetter(op, "late: its window had closed", r))
 }
 
+// Dropped implements processor.Host.
+func (t *Task) Dropped(op string) { t.counts.Dropped[op]++ }
+
 // CacheBytes implements processor.Host.
 func (t *Task) CacheBytes() int64 { return t.cfg.CacheBytes }
 

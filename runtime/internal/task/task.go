@@ -84,6 +84,7 @@ type storeState struct {
 // Counts are what a transaction counted; they matter only once it is committed.
 type Counts struct {
 	Late         map[string]int64 // by operator
+	Dropped      map[string]int64 // by operator: records without the key or value that it needs
 	DeadLettered int64
 	Skipped      int64
 	Out          map[string]Volume // by topic
@@ -110,7 +111,9 @@ func New(cfg Config) *Task {
 	return t
 }
 
-func (c *Counts) reset() { *c = Counts{Late: map[string]int64{}, Out: map[string]Volume{}} }
+func (c *Counts) reset() {
+	*c = Counts{Late: map[string]int64{}, Dropped: map[string]int64{}, Out: map[string]Volume{}}
+}
 
 // ID names the task.
 func (t *Task) ID() plan.TaskID { return t.cfg.ID }

@@ -70,6 +70,30 @@ func (s *stateful[K, A]) key(c *Ctx, k K) ([]byte, error) {
 	return b, nil
 }
 
+// usable returns the encoded key of a record; ok is false if it has a null key or
+// value, which is counted, or after an error.
+func (s *stateful[K, A]) usable(c *Ctx, k K) (key []byte, ok bool) {
+	if c.null {
+		s.t.dropped(s.Node)
+		return nil, false
+	}
+	return s.usableKey(c, k)
+}
+
+// usableKey is usable for operators that take null values.
+func (s *stateful[K, A]) usableKey(c *Ctx, k K) (key []byte, ok bool) {
+	key, err := s.key(c, k)
+	if err != nil {
+		c.fail(err)
+		return nil, false
+	}
+	if key == nil {
+		s.t.dropped(s.Node)
+		return nil, false
+	}
+	return key, true
+}
+
 // lastCommitted reads the value that the last commit left under a store's key.
 func (s *stateful[K, A]) lastCommitted(storeKey []byte) (old A, ok bool, err error) {
 	b, ok, err := s.t.host.Backend(s.store).Get(storeKey, s.oldBuf[:0])
@@ -119,17 +143,14 @@ type aggregate[K, V, A any] struct {
 func NewAggregate[K, V, A any](t *Task, a Aggregate[K, A], step Step[K, V, A], next Changed[K, A]) Next[K, V] {
 	g := &aggregate[K, V, A]{stateful: newStateful(t, a, next), step: step}
 	g.kv = cache.NewKV[A](t.host, g.store, a.Values, t.budget)
+	holderOf[A](t, a.Node).kv = g.kv
 	t.addState(g.Node, g)
 	return g.process
 }
 
 func (g *aggregate[K, V, A]) process(c *Ctx, k K, v V) {
-	if c.null || c.nullKey() {
-		return
-	}
-	key, err := g.key(c, k)
-	if err != nil || key == nil {
-		c.fail(err)
+	key, ok := g.usable(c, k)
+	if !ok {
 		return
 	}
 	e, err := g.kv.FindOrCreate(key)

@@ -13,21 +13,18 @@ type table[K, V any] struct {
 }
 
 // NewTable builds a table. Records are taken in the order in which they come; a
-// null value deletes.
+// null value deletes; those with a null key are counted and ignored.
 func NewTable[K, V any](t *Task, a Aggregate[K, V], next Changed[K, V]) Next[K, V] {
 	b := &table[K, V]{stateful: newStateful(t, a, next)}
 	b.kv = cache.NewKV[V](t.host, b.store, a.Values, t.budget)
+	holderOf[V](t, a.Node).kv = b.kv
 	t.addState(b.Node, b)
 	return b.process
 }
 
 func (b *table[K, V]) process(c *Ctx, k K, v V) {
-	if c.nullKey() {
-		return
-	}
-	key, err := b.key(c, k)
-	if err != nil || key == nil {
-		c.fail(err)
+	key, ok := b.usableKey(c, k)
+	if !ok {
 		return
 	}
 	if c.null {

@@ -16,6 +16,7 @@ type Task struct {
 	host   processor.Host
 	budget *cache.Budget
 	built  map[topology.NodeID]any
+	tables map[topology.NodeID]any // *holder[V], by the operator that owns the store
 	unit   *Unit
 }
 
@@ -41,6 +42,7 @@ func NewTask(t *topology.Topology, sub topology.SubTopology, h processor.Host) (
 		topo: t, sub: sub, host: h,
 		budget: cache.NewBudget(h.CacheBytes()),
 		built:  map[topology.NodeID]any{},
+		tables: map[topology.NodeID]any{},
 		unit:   &Unit{topo: t, sources: make([]Source, len(sub.Sources))},
 	}, nil
 }
@@ -77,6 +79,9 @@ func (t *Task) name(id topology.NodeID) string { return t.topo.Nodes[id].Name }
 func (t *Task) sink(id topology.NodeID) int { return slices.Index(t.sub.Sinks, id) }
 
 func (t *Task) store(name string) int { return slices.Index(t.sub.Stores, name) }
+
+// dropped counts a record that an operator cannot use.
+func (t *Task) dropped(id topology.NodeID) { t.host.Dropped(t.name(id)) }
 
 func (t *Task) encodeError(id topology.NodeID, field string, err error) error {
 	return &processor.EncodeError{Node: t.name(id), Field: field, Err: err}

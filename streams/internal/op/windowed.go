@@ -68,12 +68,8 @@ func NewWindowedAggregate[K, V, A any](t *Task, a WindowedAggregate[K, V, A], ne
 }
 
 func (g *windowed[K, V, A]) process(c *Ctx, k K, v V) {
-	if c.null || c.nullKey() {
-		return
-	}
-	key, err := g.key(c, k)
-	if err != nil || key == nil {
-		c.fail(err)
+	key, ok := g.usable(c, k)
+	if !ok {
 		return
 	}
 	if t := c.Timestamp; t < g.from || t >= g.to {
