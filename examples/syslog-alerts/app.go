@@ -5,51 +5,55 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/runtime/engine"
-	"github.com/millstream-io/millstream/runtime/metrics"
 )
 
 // app is one run: its directory, its engine, what it has counted.
 type app struct {
-	c       config
-	std     stdio
-	dir     string
-	temp    bool
-	source  *countedSource
-	metrics *metrics.Metrics // nil without -http
-	late    atomic.Int64
+	c      config
+	std    stdio
+	dir    string
+	temp   bool
+	source *countedSource
+	front  *front // nil without -http
+	late   atomic.Int64
 }
 
-// newApp makes the directory of a run.
-func newApp(c config, std stdio, source connectors.Source) (*app, error) {
-	a := &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source, opened: make(chan struct{})}}
+// newApp makes the directory of a run and listens on -http.
+func newApp(c config, std stdio, source connectors.Source) (a *app, err error) {
+	a = &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source, opened: make(chan struct{})}}
+	if c.http != "" {
+		if a.front, err = newFront(c.http); err != nil {
+			return nil, err
+		}
+		if c.demo || c.input != "" { // a service says it with its other addresses
+			fmt.Fprintf(std.err, "metrics on http://%s/metrics\n", a.front.addr())
+		}
+	}
 	if c.dir == "" {
 		dir, err := os.MkdirTemp("", appName+"-")
 		if err != nil {
-			return nil, fmt.Errorf("a temporary directory is needed (or give -dir): %w", err)
+			return nil, errors.Join(fmt.Errorf("a temporary directory is needed (or give -dir): %w", err), a.close())
 		}
 		a.dir, a.temp = dir, true
-	}
-	if c.http != "" {
-		a.metrics = metrics.New()
 	}
 	return a, nil
 }
 
-// close removes a temporary directory.
-func (a *app) close() error {
-	if a.temp {
-		return os.RemoveAll(a.dir)
+// close stops serving and removes a temporary directory.
+func (a *app) close() (err error) {
+	if a.front != nil {
+		err = a.front.close()
 	}
-	return nil
+	if a.temp {
+		err = errors.Join(err, os.RemoveAll(a.dir))
+	}
+	return err
 }
 
 // engineConfig is what all ways to run have in common.
@@ -62,8 +66,8 @@ func (a *app) engineConfig() engine.Config {
 		Sources:    []engine.Source{{Name: "syslog", Topic: syslogTopic, Partitions: linePartitions(a.c), Source: a.source}},
 		Logger:     slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
-	if a.metrics != nil {
-		cfg.Hooks = a.metrics.Hooks()
+	if a.front != nil {
+		cfg.Hooks = a.front.Hooks()
 	}
 	count := cfg.Hooks.Late
 	cfg.Hooks.Late = func(op string, records int64) {
@@ -97,27 +101,10 @@ func (a *app) run(ctx context.Context, cfg engine.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, eng.Close()) }()
-	stop, err := a.serve(eng)
-	if err != nil {
-		return err
+	if a.front != nil {
+		a.front.engine.Store(eng)
 	}
-	defer stop()
 	return eng.Run(ctx)
-}
-
-// serve mounts metrics and health checks on -http.
-func (a *app) serve(eng *engine.Engine) (stop func(), err error) {
-	if a.metrics == nil {
-		return func() {}, nil
-	}
-	l, err := net.Listen("tcp", a.c.http)
-	if err != nil {
-		return nil, fmt.Errorf("-http: %w", err)
-	}
-	fmt.Fprintf(a.std.err, "metrics on http://%s/metrics\n", l.Addr())
-	srv := &http.Server{Handler: a.metrics.Handler(eng), ReadHeaderTimeout: 10 * time.Second}
-	go srv.Serve(l)
-	return func() { srv.Close() }, nil
 }
 
 // report tells what became of the input, on stderr.

@@ -5,81 +5,176 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/connectors/syslog"
+	"github.com/millstream-io/millstream/runtime/settings"
 )
 
-// config is what the flags say.
+// config is what the flags, the environment and the settings file say.
 type config struct {
-	demo     bool
-	input    string // file or "-"
-	udp, tcp string
-	http     string
+	demo  bool
+	input string // file or "-"
 
-	by        string // host or source
-	match     string
-	window    time.Duration
-	threshold int64
-	grace     time.Duration
-	emit      string // breach or final
-	output    string // text or json
-	year      int    // 0: see syslog.YearRule
-	tz        *time.Location
-
-	dir        string // "": a temporary one
-	partitions int
-	workers    int
+	udp, tcp, unix      string
+	tls                 string
+	tlsCert, tlsKey     string // files
+	tlsCA               string // file; "": clients need no certificate
+	http                string
+	webhook             string // URL
+	webhookSecret       connectors.Secret
+	webhookBody         string // alert, slack or alertmanager
+	webhookMost         int    // alerts posted and not committed
+	webhookRate         float64
+	retention           time.Duration
+	by                  string // host or source
+	match               string
+	window              time.Duration
+	threshold           int64
+	grace               time.Duration
+	emit                string // breach or final
+	output              string // text or json
+	year                int    // 0: see syslog.YearRule
+	tz                  *time.Location
+	dir                 string // "": a temporary one
+	partitions, workers int
 }
+
+// listens reports whether there is an address to listen on.
+func (c *config) listens() bool { return c.udp != "" || c.tcp != "" || c.tls != "" || c.unix != "" }
 
 // usageError is wrong usage: exit code 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// parseFlags reads and checks the command line. errors other than flag.ErrHelp
-// are usageErrors of one line.
-func parseFlags(args []string, help io.Writer) (config, error) {
-	var c config
-	var tz string
-	fs := flag.NewFlagSet("syslog-alerts", flag.ContinueOnError)
+// envPrefix begins the variables of the environment that are settings.
+const envPrefix = "SYSLOG_ALERTS_"
+
+// defaultRetention of a service's lines, alerts and dead letters.
+const defaultRetention = 7 * 24 * time.Hour
+
+// newFlags declares every flag. tz and file are those that are not the
+// config's own.
+func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
+	fs = flag.NewFlagSet(appName, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
 	fs.BoolVar(&c.demo, "demo", false, "send 300,000 lines through sockets of this machine and show the alerts")
 	fs.StringVar(&c.input, "input", "", "read RFC 3164 lines from `FILE` (- is standard input) to its end")
 	fs.StringVar(&c.udp, "udp", "", "listen for syslog on this UDP `ADDR`, such as 127.0.0.1:5514")
 	fs.StringVar(&c.tcp, "tcp", "", "listen for syslog on this TCP `ADDR`")
+	fs.StringVar(&c.tls, "tls", "", "listen for syslog over TLS on this TCP `ADDR`; needs -tls-cert and -tls-key")
+	fs.StringVar(&c.tlsCert, "tls-cert", "", "the certificate of -tls, a PEM `FILE`")
+	fs.StringVar(&c.tlsKey, "tls-key", "", "its key, a PEM `FILE`")
+	fs.StringVar(&c.tlsCA, "tls-ca", "", "senders over TLS need a certificate of these authorities, a PEM `FILE`")
+	fs.StringVar(&c.unix, "unix", "", "listen for syslog on the unix socket at this `PATH`")
 	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz and /readyz on this `ADDR`")
+
+	fs.StringVar(&c.webhook, "webhook", "", "post each alert to this `URL`")
+	fs.TextVar(&c.webhookSecret, "webhook-secret", connectors.Secret{}, "sign what is posted with this `SECRET`: env:NAME, file:PATH or the secret itself")
+	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "what is posted: an `alert` as JSON, or what slack or alertmanager wants")
+	fs.IntVar(&c.webhookMost, "webhook-uncommitted", 16, "a crash repeats at most `N` posts")
+	fs.Float64Var(&c.webhookRate, "webhook-rate", 0, "post at most `N` alerts a second; 0: as fast as they are taken")
+
 	fs.StringVar(&c.by, "by", "host", "count per `host` or per source: the word after the last \" from \"")
 	fs.StringVar(&c.match, "match", "Invalid user", "count the lines that contain this `TEXT`")
 	fs.DurationVar(&c.window, "window", time.Minute, "length of the windows (with -demo 5s)")
 	fs.Int64Var(&c.threshold, "threshold", 5, "alert when a window's count reaches `N`")
-	fs.DurationVar(&c.grace, "grace", 10*time.Second, "how long a window waits for lines that are out of order (with -input 0)")
+	fs.DurationVar(&c.grace, "grace", 10*time.Second, "how long a window waits for lines that are out of order (with -input 0s)")
 	fs.StringVar(&c.emit, "emit", "breach", "alert at the `breach` of the threshold, or final: when the window closes (with -input final)")
-	fs.StringVar(&c.output, "o", "text", "print `text` for people or json, one object a line")
 	fs.IntVar(&c.year, "year", 0, "the `YEAR` of every line (RFC 3164 has none); without it the current one")
-	fs.StringVar(&tz, "tz", "UTC", "the time `ZONE` of the lines, such as Europe/Berlin")
+	tz = fs.String("tz", "UTC", "the time `ZONE` of the lines, such as Europe/Berlin")
+
+	file = fs.String("config", "", "read settings from this YAML `FILE`: the flags' names without the dash")
+	fs.StringVar(&c.output, "o", "text", "print `text` for people or json, one object a line")
 	fs.StringVar(&c.dir, "dir", "", "keep log and state in `DIR` and go on there the next time")
+	fs.Var((*days)(&c.retention), "retention", "keep lines, alerts and dead letters for this `TIME`, such as 36h or 30d; 0: for good (listening with -dir and without -year 7d)")
 	fs.IntVar(&c.partitions, "partitions", 4, "partitions of the topics")
 	fs.IntVar(&c.workers, "workers", 0, "workers (default one per core)")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(help, "Usage: syslog-alerts -demo | -input FILE | -udp ADDR -tcp ADDR [flags]")
-			fs.SetOutput(help)
-			fs.PrintDefaults()
-			return c, flag.ErrHelp
-		}
-		return c, usageError{err}
+	return fs, tz, file
+}
+
+// days is a duration that may be given in days: "30d".
+type days time.Duration
+
+func (d *days) String() string {
+	if t := time.Duration(*d); t == 0 || t%(24*time.Hour) != 0 {
+		return t.String()
 	}
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	c.fillIn(given)
-	err := errors.Join(c.check(given, fs.Args()), c.loadZone(tz))
+	return strconv.FormatInt(int64(time.Duration(*d)/(24*time.Hour)), 10) + "d"
+}
+
+func (d *days) Set(s string) error {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		v, err := strconv.ParseInt(n, 10, 32)
+		*d = days(v * int64(24*time.Hour))
+		if err != nil || v > 36500 {
+			return errors.New("expected a number of days, at most 36500")
+		}
+		return nil
+	}
+	t, err := time.ParseDuration(s)
+	*d = days(t)
+	if err != nil {
+		return errors.New("expected a duration such as 36h or 30d")
+	}
+	return nil
+}
+
+// parseFlags reads and checks the command line, the environment and the settings
+// file. errors other than flag.ErrHelp are usageErrors of one line.
+func parseFlags(args []string, help io.Writer) (config, error) {
+	var c config
+	fs, tz, file := newFlags(&c)
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return c, errors.Join(flag.ErrHelp, printHelp(help, fs))
+	}
+	var from map[string]string
+	if err == nil {
+		from, err = fromElsewhere(fs, *file)
+	}
+	if err == nil {
+		given := map[string]bool{}
+		for name, where := range from {
+			given[name] = where != "default"
+		}
+		c.fillIn(given)
+		err = errors.Join(c.check(given, fs.Args()), c.loadZone(*tz))
+	}
 	if err != nil {
 		return c, usageError{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	return c, nil
+}
+
+// fromElsewhere sets the flags that the command line did not, from the
+// environment, then from the settings file, and says where each came from.
+func fromElsewhere(fs *flag.FlagSet, file string) (from map[string]string, err error) {
+	places := settings.Config{EnvPrefix: envPrefix, File: file}
+	var environ []string
+	for _, kv := range os.Environ() {
+		if name, ok := strings.CutPrefix(kv, envPrefix+"CONFIG="); !ok {
+			environ = append(environ, kv)
+		} else if file == "" {
+			places.File = name
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		if f.Name != "config" { // names the file, and cannot stand in it
+			places.Known = append(places.Known, f.Name)
+		}
+	})
+	values, err := places.Load(environ)
+	if err != nil {
+		return nil, err
+	}
+	return settings.SetFlags(fs, values)
 }
 
 // fillIn sets the defaults that depend on the mode.
@@ -98,6 +193,10 @@ func (c *config) fillIn(given map[string]bool) {
 		}
 		c.udp, c.tcp = either(c.udp, "127.0.0.1:0"), either(c.tcp, "127.0.0.1:0")
 	}
+	// Lines of a year that is over would be gone at once.
+	if !given["retention"] && c.listens() && c.dir != "" && c.year == 0 {
+		c.retention = defaultRetention
+	}
 }
 
 func either(a, b string) string {
@@ -112,41 +211,6 @@ func (c *config) loadZone(name string) (err error) {
 		return fmt.Errorf("-tz: %w", err)
 	}
 	return nil
-}
-
-// check reports every problem at once.
-func (c *config) check(given map[string]bool, rest []string) error {
-	var errs []error
-	wrong := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	wrong(len(rest) == 0, "unexpected argument %q: all arguments are flags", first(rest))
-	live := !c.demo && (c.udp != "" || c.tcp != "")
-	wrong(c.demo || live || c.input != "", "nothing to read: give -demo, -input FILE, or -udp ADDR and -tcp ADDR (-h shows all flags)")
-	wrong(!given["input"] || c.input != "", "-input: the file's name is empty")
-	wrong(c.input == "" || !c.demo && !live, "-input does not go with -demo, -udp or -tcp")
-	wrong(c.input != "-" || c.dir == "", "-input - does not go with -dir: standard input cannot be read again")
-	wrong(!c.demo || c.dir == "", "-demo does not go with -dir: it runs in a temporary directory")
-	wrong(c.by == "host" || c.by == "source", "-by %s: expected host or source", c.by)
-	wrong(c.emit == "breach" || c.emit == "final", "-emit %s: expected breach or final", c.emit)
-	wrong(c.output == "text" || c.output == "json", "-o %s: expected text or json", c.output)
-	wrong(c.match != "", "-match: the text is empty")
-	wrong(c.window >= time.Millisecond && c.window%time.Millisecond == 0, "-window %v: expected whole milliseconds, at least 1ms", c.window)
-	wrong(c.grace >= 0 && c.grace%time.Millisecond == 0, "-grace %v: expected whole milliseconds, at least 0", c.grace)
-	wrong(c.threshold >= 1, "-threshold %d: expected at least 1", c.threshold)
-	wrong(c.partitions >= 1 && c.partitions <= 1024, "-partitions %d: expected 1 to 1024", c.partitions)
-	wrong(c.workers >= 0, "-workers %d: expected at least 0", c.workers)
-	wrong(!given["year"] || c.year >= 1 && c.year <= 9999, "-year %d: expected 1 to 9999", c.year)
-	return errors.Join(errs...)
-}
-
-func first(s []string) string {
-	if len(s) == 0 {
-		return ""
-	}
-	return s[0]
 }
 
 // settings are the flags that the state depends on: the engine refuses to go on

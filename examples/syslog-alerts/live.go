@@ -17,7 +17,8 @@ import (
 // the clock.
 const idleAfter = 5 * time.Second
 
-// newListener makes the syslog source of -udp and -tcp, already listening.
+// newListener makes the syslog source of -udp, -tcp, -tls and -unix, already
+// listening.
 func newListener(c config) (*syslog.Source, error) {
 	src := syslog.New(syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser()})
 	return src, src.Listen()
@@ -39,6 +40,7 @@ func listening(src *syslog.Source) string {
 func (a *app) liveConfig(written func([]connectors.Record)) engine.Config {
 	cfg := a.engineConfig()
 	cfg.IdleAfter = idleAfter
+	cfg.Retention = a.c.retention
 	cfg.Sinks = []engine.Sink{{Name: "console", Topic: alertsTopic, Sink: console.New(console.Config{
 		Writer: a.std.out, Format: newPrinter(a.c).Format, Written: written,
 	})}}
@@ -57,10 +59,18 @@ func runLive(ctx context.Context, c config, std stdio) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	fmt.Fprintf(std.err, "listening on %s; counting %q per %s in %v windows, threshold %d\n", listening(src), c.match, c.by, c.window, c.threshold)
 
+	running, stop := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		a.tellWhenReady(running, src)
+	}()
 	var alerts latencies
-	if err := a.run(ctx, a.liveConfig(alerts.written)); err != nil {
+	err = a.run(ctx, a.liveConfig(alerts.written))
+	stop()
+	<-told
+	if err != nil {
 		return err
 	}
 	a.report(alerts.count())
@@ -68,4 +78,25 @@ func runLive(ctx context.Context, c config, std stdio) (err error) {
 		fmt.Fprintf(std.err, "%d datagrams were dropped by the kernel\n", n)
 	}
 	return nil
+}
+
+// tellWhenReady prints where the service can be reached once it works on what
+// comes in: "listening on udp=ADDR tcp=ADDR http=ADDR", of these what there is.
+func (a *app) tellWhenReady(ctx context.Context, src *syslog.Source) {
+	select {
+	case <-a.source.opened:
+	case <-ctx.Done():
+		return
+	}
+	var on []string
+	if addr := src.UDPAddr(); addr != nil {
+		on = append(on, "udp="+addr.String())
+	}
+	if addr := src.TCPAddr(); addr != nil {
+		on = append(on, "tcp="+addr.String())
+	}
+	if a.front != nil {
+		on = append(on, "http="+a.front.addr())
+	}
+	fmt.Fprintln(a.std.err, "listening on", strings.Join(on, " "))
 }

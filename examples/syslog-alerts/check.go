@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// check reports every problem at once. given are the settings that are not the
+// defaults, rest the arguments that are no flags.
+func (c *config) check(given map[string]bool, rest []string) error {
+	var errs []error
+	wrong := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	wrong(len(rest) == 0, "unexpected argument %q: all arguments are flags", first(rest))
+	c.checkMode(given, wrong)
+	c.checkService(given, wrong)
+	wrong(c.by == "host" || c.by == "source", "-by %s: expected host or source", c.by)
+	wrong(c.emit == "breach" || c.emit == "final", "-emit %s: expected breach or final", c.emit)
+	wrong(c.output == "text" || c.output == "json", "-o %s: expected text or json", c.output)
+	wrong(c.match != "", "-match: the text is empty")
+	wrong(c.window >= time.Millisecond && c.window%time.Millisecond == 0, "-window %v: expected whole milliseconds, at least 1ms", c.window)
+	wrong(c.grace >= 0 && c.grace%time.Millisecond == 0, "-grace %v: expected whole milliseconds, at least 0", c.grace)
+	wrong(c.threshold >= 1, "-threshold %d: expected at least 1", c.threshold)
+	wrong(c.partitions >= 1 && c.partitions <= 1024, "-partitions %d: expected 1 to 1024", c.partitions)
+	wrong(c.workers >= 0, "-workers %d: expected at least 0", c.workers)
+	wrong(!given["year"] || c.year >= 1 && c.year <= 9999, "-year %d: expected 1 to 9999", c.year)
+	return errors.Join(errs...)
+}
+
+// checkMode judges what the three ways to run allow beside each other.
+func (c *config) checkMode(given map[string]bool, wrong func(ok bool, format string, args ...any)) {
+	live := !c.demo && c.listens()
+	wrong(c.demo || live || c.input != "", "nothing to read: give -demo, -input FILE, or -udp ADDR and -tcp ADDR (-h shows all flags)")
+	wrong(!given["input"] || c.input != "", "-input: the file's name is empty")
+	wrong(c.input == "" || !c.demo && !live, "-input does not go with -demo, -udp or -tcp")
+	wrong(c.input != "-" || c.dir == "", "-input - does not go with -dir: standard input cannot be read again")
+	wrong(!c.demo || c.dir == "", "-demo does not go with -dir: it runs in a temporary directory")
+	for _, name := range []string{"webhook", "retention"} {
+		wrong(live || !given[name] || c.input == "" && !c.demo, "-%s is for listening (-udp, -tcp, -tls, -unix)", name)
+	}
+}
+
+// checkService judges what only a service has.
+func (c *config) checkService(given map[string]bool, wrong func(ok bool, format string, args ...any)) {
+	wrong(c.tls == "" || c.tlsCert != "" && c.tlsKey != "", "-tls needs -tls-cert FILE and -tls-key FILE")
+	for _, name := range []string{"tls-cert", "tls-key", "tls-ca"} {
+		wrong(c.tls != "" || !given[name], "-%s needs -tls ADDR", name)
+	}
+	for _, name := range []string{"webhook-secret", "webhook-body", "webhook-uncommitted", "webhook-rate"} {
+		wrong(c.webhook != "" || !given[name], "-%s needs -webhook URL", name)
+	}
+	if c.webhook != "" {
+		u, err := url.Parse(c.webhook)
+		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+		wrong(ok, "-webhook %s: expected a URL such as https://host/path", hidePassword(c.webhook))
+	}
+	wrong(c.webhookBody == "alert" || c.webhookBody == "slack" || c.webhookBody == "alertmanager",
+		"-webhook-body %s: expected alert, slack or alertmanager", c.webhookBody)
+	wrong(c.webhookMost >= 1 && c.webhookMost <= 10_000, "-webhook-uncommitted %d: expected 1 to 10000", c.webhookMost)
+	wrong(c.webhookRate >= 0, "-webhook-rate %v: expected at least 0", c.webhookRate)
+	wrong(c.retention == 0 || c.retention >= time.Minute, "-retention %v: expected 0 or at least 1m", c.retention)
+}
+
+// hidePassword is a URL as an error may show it.
+func hidePassword(s string) string {
+	if u, err := url.Parse(s); err == nil {
+		return u.Redacted()
+	}
+	return "(which is no URL)"
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
