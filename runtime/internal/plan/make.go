@@ -82,28 +82,31 @@ func (m *maker) chooseRepartitions(sub int) {
 }
 
 // partnerCount is the number of partitions of what a repartition topic's reader
-// joins it with; 0 if nothing settles it.
-func (m *maker) partnerCount(short string) int32 {
+// joins it with: of a topic whose number is given, else of another repartition
+// topic that is settled already; 0 if nothing settles it.
+func (m *maker) partnerCount(short string) (count int32) {
 	for _, s := range m.subs {
 		for _, group := range m.copartitioned(s) {
-			if !slices.ContainsFunc(group, func(id topology.NodeID) bool {
+			if !slices.ContainsFunc(group.sources, func(id topology.NodeID) bool {
 				n := m.topo.Nodes[id]
 				return n.Repartition && n.Topic == short
 			}) {
 				continue
 			}
-			for _, id := range group {
+			for _, id := range group.sources {
 				n := m.topo.Nodes[id]
-				if n.Repartition && n.Partitions > 0 {
+				switch {
+				case n.Repartition && n.Partitions > 0:
 					return n.Partitions
-				}
-				if !n.Repartition {
+				case !n.Repartition:
 					return m.counts[countKey(n)]
+				case count == 0 && n.Topic != short:
+					count = m.counts[countKey(n)]
 				}
 			}
 		}
 	}
-	return 0
+	return count
 }
 
 func (m *maker) width(sub int) (w int32) {
@@ -113,54 +116,27 @@ func (m *maker) width(sub int) (w int32) {
 	return w
 }
 
-// copartitioned lists, per operator with a store, the sources that reach it
-// within the sub-topology: the same key must have the same partition in all.
-func (m *maker) copartitioned(s topology.SubTopology) (groups [][]topology.NodeID) {
-	for _, id := range s.Nodes {
-		n := m.topo.Nodes[id]
-		if len(n.Stores) == 0 {
-			continue
-		}
-		if g := m.reach(id, map[topology.NodeID]bool{}); len(g) > 1 {
-			slices.Sort(g)
-			groups = append(groups, g)
-		}
-	}
-	return groups
-}
-
-func (m *maker) reach(id topology.NodeID, seen map[topology.NodeID]bool) []topology.NodeID {
-	if seen[id] {
-		return nil
-	}
-	seen[id] = true
-	n := m.topo.Nodes[id]
-	if n.Kind == topology.Source {
-		return []topology.NodeID{id}
-	}
-	var out []topology.NodeID
-	for _, p := range n.Parents {
-		out = append(out, m.reach(p, seen)...)
-	}
-	return out
-}
-
 func (m *maker) checkCopartitioned(sub int) {
 	s := m.subs[sub]
+	seen := map[string]bool{}
 	for _, group := range m.copartitioned(s) {
-		want := m.counts[countKey(m.topo.Nodes[group[0]])]
+		want := m.counts[countKey(m.topo.Nodes[group.sources[0]])]
 		var parts []string
 		bad := false
-		for _, id := range group {
+		for _, id := range group.sources {
 			n := m.topo.Nodes[id]
 			have := m.counts[countKey(n)]
 			bad = bad || have != want
 			parts = append(parts, fmt.Sprintf("%q has %d partitions", n.Topic, have))
 		}
-		if bad {
-			m.errs = append(m.errs, fmt.Errorf("topics that meet in one store must have the same number of partitions: %s; repartition one of them",
-				strings.Join(parts, ", ")))
+		topics := strings.Join(parts, ", ")
+		if !bad || seen[topics] {
+			continue
 		}
+		seen[topics] = true
+		m.errs = append(m.errs, fmt.Errorf("operator %q: topics that meet by key must have the same number of partitions: %s; "+
+			"make one of them anew with as many as the other, or put Repartition(streams.Partitions(n)) behind one with n as of the other",
+			m.topo.Nodes[group.operator].Name, topics))
 	}
 }
 

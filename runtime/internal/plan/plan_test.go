@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ var rewrite = flag.Bool("rewrite", false, "write the goldens anew")
 //
 //	source NAME TOPIC | source NAME TOPIC repartition [partitions]
 //	op NAME PARENT,... [store]
+//	join NAME STREAM,TABLE
 //	sink NAME PARENT TOPIC [repartition [partitions]]
 func graph(t *testing.T, text string) (*topology.Topology, map[string]int32) {
 	t.Helper()
@@ -37,6 +39,9 @@ func graph(t *testing.T, text string) (*topology.Topology, map[string]int32) {
 		case "sink":
 			n.Kind, n.Topic, parents = topology.Sink, f[3], f[2]
 			f = f[4:]
+		case "join":
+			n.Kind, parents, n.Join = topology.Operator, f[2], true
+			f = nil
 		case "op":
 			n.Kind, parents = topology.Operator, f[2]
 			if len(f) > 3 {
@@ -97,6 +102,17 @@ func TestPlans(t *testing.T) {
 				t.Errorf("the plan is\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+func TestTopicsThatMeetAreKnownBeforeTheyExist(t *testing.T) {
+	topo, _ := graph(t, "source a a\nsource b b\nsource c c\nsource d d\nop tb b tb\nop tc c tc\njoin x a,tb\njoin y x,tc\nop td d td")
+	cut, err := plan.NewCut(topo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(cut.Copartitioned()); got != "[[a b c]]" {
+		t.Errorf("co-partitioned: %s, want [[a b c]]", got)
 	}
 }
 
