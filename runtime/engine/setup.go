@@ -60,6 +60,22 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
+	for i, name := range names {
+		if have[i].Partitions > 0 {
+			want[name] = have[i].Partitions
+		}
+	}
+	for _, group := range cut.Copartitioned() { // of one join: a missing topic is made like its partner
+		widest := int32(0)
+		for _, name := range group {
+			widest = max(widest, want[name])
+		}
+		for _, name := range group {
+			if want[name] == 0 {
+				want[name] = widest
+			}
+		}
+	}
 	var specs []logclient.TopicSpec
 	for i, name := range names {
 		s := logclient.TopicSpec{Name: name, Partitions: have[i].Partitions, Configs: e.cfg.topicConfigs()}
