@@ -61,6 +61,28 @@ func (e *WriteError) Error() string {
 
 func (e *WriteError) Unwrap() error { return e.Err }
 
+// Check reports what contradicts the invariant for a Write of n records.
+func (e *WriteError) Check(n int) error {
+	rejected := map[int]bool{}
+	for _, r := range e.Rejected {
+		if r.Index < 0 || r.Index >= n || rejected[r.Index] {
+			return fmt.Errorf("the connector rejects record %d of %d, or twice", r.Index, n)
+		}
+		rejected[r.Index] = true
+	}
+	last := -1
+	for _, i := range e.Again {
+		if i <= last || i >= n || rejected[i] {
+			return fmt.Errorf("the connector wants record %d of %d again, after record %d", i, n, last)
+		}
+		last = i
+	}
+	if (e.Err == nil) != (len(e.Again) == 0) {
+		return fmt.Errorf("the connector wants %d records again, for the error %v", len(e.Again), e.Err)
+	}
+	return nil
+}
+
 // RetryAfterError carries the other system's own word on when to try again (the
 // Retry-After of HTTP): the engine waits at least Wait, however short its own
 // backoff would be.

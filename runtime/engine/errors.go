@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 )
 
@@ -37,3 +38,16 @@ func (e *PositionError) Error() string {
 	return fmt.Sprintf("task %s, %s-%d: the group's offset is %d, the position record says %d; the group was changed from outside: set it back, or remove the application's topics and begin anew",
 		e.Task, e.Topic, e.Partition, e.Group, e.Committed)
 }
+
+// ConnectorPanicError is a panic of a connector, on the goroutine of its runner.
+type ConnectorPanicError struct {
+	Connector string // "source <name>" or "sink <name>"
+	Value     any
+	Stack     string
+}
+
+func (e *ConnectorPanicError) Error() string {
+	return fmt.Sprintf("%s panicked, which is a mistake in the connector: %v\n%s", e.Connector, e.Value, e.Stack)
+}
+
+func stack() string { return string(debug.Stack()) }

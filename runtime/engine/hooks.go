@@ -12,6 +12,8 @@ type Hooks struct {
 	// Late and DeadLettered: records at a committed transaction, not counting aborted ones.
 	Late         func(op string, records int64)
 	DeadLettered func(stage string, records int64)
+	// Dropped: records that an operator has no use for, because their key or value is null.
+	Dropped func(op string, records int64)
 	// Committed: one transaction of a worker, from the start of its flush to the reply.
 	Committed func(worker string, took time.Duration, err error)
 	// Lag: committed position's distance to the end of an input partition, at each commit.
@@ -24,7 +26,14 @@ type Hooks struct {
 	Store func(task, store string, entries, bytes, cacheHits, cacheMisses int64)
 	// Restored: changelog records replayed at start.
 	Restored func(task, store string, records int64)
-	// Source and Sink: records of a connector's committed transaction; err if the attempt failed.
+	// Source: records of a committed transaction; Sink: records that its system
+	// has acknowledged, and the time of that attempt. err if the attempt failed.
 	Source func(name string, records, bytes int64, err error)
-	Sink   func(name string, records int64, took time.Duration, err error)
+	Sink   func(name string, records, bytes int64, took time.Duration, err error)
+	// Retried: a connector is about to be tried again after a failure.
+	Retried func(connector string)
+	// SourceState and SinkState: a connector's state, after each commit, failure
+	// and change of it.
+	SourceState func(SourceSnapshot)
+	SinkState   func(SinkSnapshot)
 }

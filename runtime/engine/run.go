@@ -127,7 +127,7 @@ func (e *Engine) conduct(ctx, work context.Context, stopSources func()) error {
 		if err := e.drain(ctx, work, true); err != nil {
 			return e.interrupted(ctx, work, stopSources, err)
 		}
-		return e.finish(work)
+		return e.finish(ctx, work)
 	}
 	if err := await(ctx, work, nil); err != nil {
 		return e.interrupted(ctx, work, stopSources, err)
@@ -155,12 +155,13 @@ func (e *Engine) interrupted(ctx, work context.Context, stopSources func(), err 
 	if err := e.drain(limit, work, false); err != nil && limit.Err() == nil {
 		return err
 	}
-	return e.finish(work)
+	return e.finish(ctx, work)
 }
 
 // finish stops the workers with their last commits and checkpoints, and lets the
-// sinks deliver what was committed.
-func (e *Engine) finish(work context.Context) error {
+// sinks deliver what was committed: for drainTimeout from the end of ctx on. A
+// bounded run that nobody stops waits for them for good.
+func (e *Engine) finish(ctx, work context.Context) error {
 	e.status.setPhase(PhaseDraining)
 	for _, w := range e.workers {
 		w.stop()
@@ -171,10 +172,8 @@ func (e *Engine) finish(work context.Context) error {
 		}
 	}
 	limit, cancel := context.WithCancel(context.Background())
-	if !e.cfg.Bounded {
-		limit, cancel = context.WithTimeout(context.Background(), drainTimeout)
-	}
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, cancel) })()
 	for _, s := range e.sinks {
 		s.drain()
 	}

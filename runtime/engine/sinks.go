@@ -5,34 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
-	"github.com/millstream-io/millstream/runtime/internal/plan"
 )
 
 // sinkRunner runs one sink connector on a goroutine of its own: what is
-// committed in its topic goes out, then its offsets are committed in the group
-// "<app>-sink-<name>". A restart writes again what came after the last commit.
+// committed in its topic goes out (sink_write.go), then its offsets are
+// committed in the group "<app>-sink-<name>", with the dead letters, in one
+// transaction. A restart writes again what came after the last commit.
 type sinkRunner struct {
-	e          *Engine
-	cfg        Sink
+	e     *Engine
+	cfg   Sink
+	state connectorState
+	info  logclient.TopicInfo
+	tps   []record.TopicPartition
+
 	member     logclient.Member
 	generation logclient.Generation
 	reader     logclient.Reader
 	writer     logclient.Writer
-	tps        []record.TopicPartition
 
-	records []connectors.Record // of one poll, copied out of it
-	batch   connectors.Batch    // their memory
-	next    logclient.Positions // written, to be committed
-	dead    int64
-	due     time.Time // of the commit; zero if there is nothing to commit
-	ended   chan struct{}
+	limits connectors.Limits
+	retry  retrier
+	polled polled
+	left   []connectors.Record // scratch of write: those that come again
+	aside  []asideRecord       // to become dead letters at the commit
+	next   logclient.Positions // written, to be committed
+	due    time.Time           // of the commit; zero if there is nothing to commit
+	ended  chan struct{}
 
 	mu        sync.Mutex
 	draining  bool
@@ -40,9 +44,21 @@ type sinkRunner struct {
 	committed map[record.TopicPartition]record.Offset
 }
 
-func newSinkRunner(e *Engine, s Sink) *sinkRunner {
-	e.status.addSink(s)
-	return &sinkRunner{e: e, cfg: s, ended: make(chan struct{}), committed: map[record.TopicPartition]record.Offset{}}
+func newSinkRunner(e *Engine, c Sink) *sinkRunner {
+	s := &sinkRunner{
+		e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry},
+		ended: make(chan struct{}), committed: map[record.TopicPartition]record.Offset{},
+	}
+	for p := range s.info.Partitions {
+		s.tps = append(s.tps, record.TopicPartition{Topic: c.Topic, Partition: record.Partition(p)})
+	}
+	s.state.init(c.Name, c.Topic)
+	s.state.publish = func() {
+		if h := e.cfg.Hooks.SinkState; h != nil {
+			h(s.state.sink())
+		}
+	}
+	return s
 }
 
 // drain makes the sink end once everything is written that its topic holds now.
@@ -62,66 +78,116 @@ func (s *sinkRunner) positions() map[record.TopicPartition]record.Offset {
 	return maps.Clone(s.committed)
 }
 
+// run works until the sink has drained or work is done. Errors of the
+// connector are tried again as its policy says; those of the log, which are no
+// fault of the connector, from the last commit on for as long as it takes.
 func (s *sinkRunner) run(work context.Context) (err error) {
 	defer func() {
-		if err != nil {
-			s.e.status.sink(s.cfg.Name, "failed", err)
-			return
+		s.state.end(err)
+		if err == nil {
+			close(s.ended) // a failure is not an end: who waits gets it from work
 		}
-		s.e.status.sink(s.cfg.Name, "ended", nil)
-		close(s.ended) // a failure is not an end: who waits gets it from work
 	}()
-	backoff := time.Duration(0)
-	if err := s.open(work, &backoff); err != nil || work.Err() != nil {
+	defer func() {
+		if closed := guard("sink "+s.cfg.Name, s.cfg.Sink.Close); closed != nil {
+			s.e.logger.Warn("close sink", "sink", s.cfg.Name, "err", closed)
+		}
+	}()
+	if err := s.open(work); err != nil || work.Err() != nil {
 		return err
 	}
-	defer s.cfg.Sink.Close()
+	log := retrier{policy: logRetry}
 	for {
-		err := s.once(work, &backoff)
+		err := s.once(work, &log)
 		s.close()
-		if err == nil || work.Err() != nil {
+		var mine *connectorError
+		switch {
+		case err == nil:
 			return nil
+		case errors.As(err, &mine):
+			return err
+		case work.Err() != nil:
+			return nil
+		case s.deleted(err):
+			continue
 		}
 		if c := logclient.Classify(err); c == logclient.ClassFatal || c == logclient.ClassFenced {
 			return fmt.Errorf("sink %s: %w", s.cfg.Name, err)
 		}
+		wait, _ := log.failed(time.Now(), err)
 		s.e.logger.Warn("sink goes back to its last commit", "sink", s.cfg.Name, "err", err)
-		if !pause(work, &backoff) {
+		s.state.retrying(err, log.attempts, wait)
+		if !pause(work, wait) {
 			return nil
 		}
 	}
 }
 
-// open opens the connector, trying again for as long as it takes.
-func (s *sinkRunner) open(work context.Context, backoff *time.Duration) error {
-	info := s.e.connected[s.cfg.Topic]
-	for p := range info.Partitions {
-		s.tps = append(s.tps, record.TopicPartition{Topic: s.cfg.Topic, Partition: record.Partition(p)})
-	}
-	sc := s.e.connectorContext(s.cfg.Name, info, s.e.logger.With("sink", s.cfg.Name))
+// connectorError is an error of a connector itself that ends the run.
+type connectorError struct{ err error }
+
+func (e *connectorError) Error() string { return e.err.Error() }
+func (e *connectorError) Unwrap() error { return e.err }
+
+// deleted reports whether retention has taken records away before the sink
+// could write them; begin passes over them and says so.
+func (s *sinkRunner) deleted(err error) bool {
+	var gone *logclient.OffsetOutOfRangeError
+	return errors.As(err, &gone) && gone.Offset < gone.Start
+}
+
+// open opens the connector, trying again as its policy says.
+func (s *sinkRunner) open(work context.Context) error {
+	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("sink", s.cfg.Name))
 	for {
-		err := s.cfg.Sink.Open(work, sc)
-		if err == nil {
-			*backoff = 0
+		err := guard("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Open(work, sc) })
+		switch {
+		case err == nil:
+			s.retry.progressed()
+			if l, ok := s.cfg.Sink.(connectors.Limiter); ok {
+				s.limits = l.Limits()
+			}
+			return nil
+		case work.Err() != nil:
 			return nil
 		}
-		s.failed(0, err)
-		if !pause(work, backoff) {
+		guard("sink "+s.cfg.Name, s.cfg.Sink.Close) // the next Open begins anew
+		err = fmt.Errorf("open: %w", err)
+		wait, again := s.retry.failed(time.Now(), err)
+		if !again || !mayPass(err, false) {
+			s.attempted(0, 0, 0, err)
+			s.state.failedAttempt()
+			return &connectorError{fmt.Errorf("sink %s: %w", s.cfg.Name, err)}
+		}
+		if !s.await(work, 0, wait, err) {
 			return nil
 		}
 	}
 }
 
-func (s *sinkRunner) failed(took time.Duration, err error) {
-	s.e.status.sink(s.cfg.Name, "retrying", err)
-	s.e.logger.Warn("sink", "sink", s.cfg.Name, "err", err)
-	if h := s.e.cfg.Hooks.Sink; h != nil {
-		h(s.cfg.Name, 0, took, err)
+// await tells of a failed attempt and waits for the next one.
+func (s *sinkRunner) await(work context.Context, took, wait time.Duration, err error) bool {
+	s.attempted(0, 0, took, err)
+	s.lag()
+	s.state.retrying(err, s.retry.attempts, wait)
+	s.e.logger.Warn("sink failed, to be tried again", "sink", s.cfg.Name, "attempts", s.retry.attempts, "wait", wait.Round(time.Millisecond), "err", err)
+	if !pause(work, wait) {
+		return false
+	}
+	s.state.tried()
+	if h := s.e.cfg.Hooks.Retried; h != nil {
+		h(s.cfg.Name)
+	}
+	return true
+}
+
+func (s *sinkRunner) attempted(records, bytes int64, took time.Duration, err error) {
+	if h := s.e.cfg.Hooks.Sink; h != nil && (records > 0 || err != nil) {
+		h(s.cfg.Name, records, bytes, took, err)
 	}
 }
 
 func (s *sinkRunner) close() {
-	ctx := context.Background()
 	if s.reader != nil {
 		s.reader.Close()
 	}
@@ -129,7 +195,7 @@ func (s *sinkRunner) close() {
 		s.writer.Close()
 	}
 	if s.member != nil {
-		s.member.Leave(ctx)
+		s.member.Leave(context.Background())
 	}
 	s.reader, s.writer, s.member = nil, nil, nil
 }
@@ -148,20 +214,9 @@ func (s *sinkRunner) begin(work context.Context) (err error) {
 		return err
 	}
 	s.generation = a.Generation
-	committed, err := s.member.Committed(work, s.tps)
+	from, err := s.from(work)
 	if err != nil {
 		return err
-	}
-	starts, err := s.e.log.Offsets(work, s.tps, logclient.At{Kind: logclient.AtStart})
-	if err != nil {
-		return err
-	}
-	from := map[record.TopicPartition]record.Offset{}
-	for i, tp := range s.tps {
-		from[tp] = starts[i].Offset
-		if p, ok := committed[tp]; ok {
-			from[tp] = max(p.Offset, starts[i].Offset)
-		}
 	}
 	s.mu.Lock()
 	s.committed = maps.Clone(from)
@@ -170,16 +225,57 @@ func (s *sinkRunner) begin(work context.Context) (err error) {
 		return err
 	}
 	s.reader.Assign(from)
-	s.next, s.due, s.dead = logclient.Positions{}, time.Time{}, 0
+	s.next, s.due, s.aside = logclient.Positions{}, time.Time{}, nil
+	s.polled.reset()
 	return nil
 }
 
-// once is the sink's life between two errors of the log.
-func (s *sinkRunner) once(work context.Context, backoff *time.Duration) error {
+// from is where the sink goes on: at its committed offsets, or where the
+// partitions begin now.
+func (s *sinkRunner) from(work context.Context) (map[record.TopicPartition]record.Offset, error) {
+	committed, err := s.member.Committed(work, s.tps)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := s.e.log.Offsets(work, s.tps, logclient.At{Kind: logclient.AtStart})
+	if err != nil {
+		return nil, err
+	}
+	from := map[record.TopicPartition]record.Offset{}
+	for i, tp := range s.tps {
+		from[tp] = starts[i].Offset
+		p, ok := committed[tp]
+		if !ok {
+			continue
+		}
+		if gone := starts[i].Offset - p.Offset; gone > 0 {
+			s.e.logger.Error("the topic's retention has deleted records that the sink had not written; raise retention.ms of the topic",
+				"sink", s.cfg.Name, "topic", tp.Topic, "partition", tp.Partition, "records", gone)
+			s.state.mu.Lock()
+			s.state.skipped += int64(gone)
+			s.state.mu.Unlock()
+			continue
+		}
+		from[tp] = p.Offset
+	}
+	return from, nil
+}
+
+// once is the sink's life between two errors of the log. What the other system
+// has acknowledged is committed also where it ends by work.
+func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 	if err := s.begin(work); err != nil {
 		return err
 	}
-	s.e.status.sink(s.cfg.Name, "running", nil)
+	s.state.running()
+	defer func() {
+		var mine *connectorError
+		if err == nil || work.Err() != nil || errors.As(err, &mine) {
+			last, cancel := context.WithTimeout(context.WithoutCancel(work), abortTimeout)
+			defer cancel()
+			err = errors.Join(err, s.commit(last))
+		}
+	}()
 	at := s.positions()
 	for {
 		ctx, cancel, draining := s.pollContext(work)
@@ -187,7 +283,7 @@ func (s *sinkRunner) once(work context.Context, backoff *time.Duration) error {
 			done, err := s.reached(work, at)
 			if done || err != nil {
 				cancel()
-				return errors.Join(err, s.commit(work))
+				return err
 			}
 		}
 		batches, err := s.reader.Poll(ctx, pollBytes)
@@ -195,21 +291,18 @@ func (s *sinkRunner) once(work context.Context, backoff *time.Duration) error {
 		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("read: %w", err)
 		}
-		if err := s.take(batches, at); err != nil {
+		if err := s.polled.take(batches, at, s.cfg.Name); err != nil {
 			return err
 		}
-		if err := s.write(work, backoff); err != nil {
+		if err := s.deliver(work); err != nil || work.Err() != nil {
 			return err
-		}
-		if work.Err() != nil {
-			return nil
 		}
 		if !s.due.IsZero() && !time.Now().Before(s.due) {
 			if err := s.commit(work); err != nil {
 				return err
 			}
-			*backoff = 0
 		}
+		log.progressed()
 	}
 }
 
@@ -244,90 +337,17 @@ func (s *sinkRunner) reached(work context.Context, at map[record.TopicPartition]
 	return true, nil
 }
 
-// take copies the records of a poll, so that its memory can go back at once
-// while the other system takes its time.
-func (s *sinkRunner) take(batches []logclient.Batch, at map[record.TopicPartition]record.Offset) error {
-	s.batch.Reset()
-	s.records = s.records[:0]
-	var v record.View
-	var err error
-	for _, b := range batches {
-		tp := b.TopicPartition()
-		for b.Next(&v) {
-			s.batch.Add(connectors.Out{Key: v.Key, Value: v.Value, Headers: v.Headers, Timestamp: v.Timestamp})
-			s.records = append(s.records, connectors.Record{View: record.View{Offset: v.Offset}, Topic: tp.Topic, Partition: tp.Partition})
-		}
-		if b.Err() != nil && err == nil {
-			err = fmt.Errorf("read %s-%d: %w", tp.Topic, tp.Partition, b.Err())
-		}
-		at[tp] = b.NextOffset()
-		s.next[tp] = logclient.Position{Offset: b.NextOffset(), Epoch: b.Epoch()}
-		b.Release()
-	}
-	for i, o := range s.batch.Records() {
-		r := &s.records[i]
-		r.Key, r.Value, r.Headers, r.Timestamp = o.Key, o.Value, o.Headers, o.Timestamp
-	}
-	if len(s.records) > 0 && s.due.IsZero() {
-		s.due = time.Now().Add(s.e.cfg.CommitInterval)
-	}
-	return err
-}
-
-// write hands the records to the connector until it has taken them all: tries
-// again after an error, puts the one aside that it will never take.
-func (s *sinkRunner) write(work context.Context, backoff *time.Duration) error {
-	left := s.records
-	for len(left) > 0 {
-		began := time.Now()
-		err := s.cfg.Sink.Write(work, left)
-		took := time.Since(began)
-		var bad *connectors.RecordError
-		switch {
-		case err == nil:
-			s.written(int64(len(left)), took)
-			return nil
-		case work.Err() != nil:
-			return nil
-		case errors.As(err, &bad) && bad.Index >= 0 && bad.Index < len(left):
-			if err := s.putAside(&left[bad.Index], bad.Err); err != nil {
-				return err
-			}
-			s.written(int64(bad.Index), took)
-			left = left[bad.Index+1:]
-		default:
-			s.failed(took, err)
-			if !pause(work, backoff) {
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-func (s *sinkRunner) written(n int64, took time.Duration) {
-	s.e.status.sinkWritten(s.cfg.Name, n)
-	if h := s.e.cfg.Hooks.Sink; h != nil && n > 0 {
-		h(s.cfg.Name, n, took, nil)
-	}
-}
-
-func (s *sinkRunner) putAside(r *connectors.Record, reason error) error {
-	v := deadLetter(r.View, s.cfg.Name, reason.Error())
-	v.Headers = append(v.Headers,
-		record.Header{Key: connectors.HeaderTopic, Value: []byte(r.Topic)},
-		record.Header{Key: connectors.HeaderPartition, Value: strconv.AppendInt(nil, int64(r.Partition), 10)},
-		record.Header{Key: connectors.HeaderOffset, Value: strconv.AppendInt(nil, int64(r.Offset), 10)})
-	s.dead++
-	return s.writer.Append(record.TopicPartition{Topic: plan.DeadLettersTopic(s.e.topo.Name)}, v)
-}
-
 // commit commits the offsets of what was written, with the dead letters.
-func (s *sinkRunner) commit(work context.Context) error {
+func (s *sinkRunner) commit(ctx context.Context) error {
 	if s.due.IsZero() {
 		return nil
 	}
-	if _, err := s.writer.Commit(work, s.next, s.generation); err != nil {
+	for i := range s.aside {
+		if err := putAside(s.writer, s.e.topo.Name, s.aside[i].record, s.aside[i].letter); err != nil {
+			return fmt.Errorf("dead letter: %w", err)
+		}
+	}
+	if _, err := s.writer.Commit(ctx, s.next, s.generation); err != nil {
 		return fmt.Errorf("commit offsets: %w", err)
 	}
 	s.mu.Lock()
@@ -335,12 +355,32 @@ func (s *sinkRunner) commit(work context.Context) error {
 		s.committed[tp] = p.Offset
 	}
 	s.mu.Unlock()
-	if s.dead > 0 {
-		s.e.status.deadLettered(s.dead)
+	if dead := int64(len(s.aside)); dead > 0 {
+		s.state.deadLettered(dead)
+		s.e.status.deadLettered(dead)
 		if h := s.e.cfg.Hooks.DeadLettered; h != nil {
-			h(s.cfg.Name, s.dead)
+			h(s.cfg.Name, dead)
 		}
 	}
-	s.next, s.due, s.dead = logclient.Positions{}, time.Time{}, 0
+	clear(s.aside)
+	s.next, s.due, s.aside = logclient.Positions{}, time.Time{}, s.aside[:0]
+	s.lag()
+	s.state.publish()
 	return nil
+}
+
+// lag measures how far the committed offsets are behind.
+func (s *sinkRunner) lag() {
+	if s.reader == nil {
+		return
+	}
+	var lag int64
+	s.mu.Lock()
+	for _, tp := range s.tps {
+		lag += max(0, int64(s.reader.End(tp)-s.committed[tp]))
+	}
+	s.mu.Unlock()
+	s.state.mu.Lock()
+	s.state.lag = lag
+	s.state.mu.Unlock()
 }

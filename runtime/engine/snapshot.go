@@ -40,22 +40,38 @@ type StoreSnapshot struct {
 	OverlayBytes   int64 `json:"overlay_bytes"`
 }
 
+// ConnectorSnapshot is what sources and sinks have in common. Counts are since
+// New; Error is the last one while the connector does not run because of it.
+type ConnectorSnapshot struct {
+	Name        string    `json:"name"`
+	Topic       string    `json:"topic"`
+	State       string    `json:"state"` // opening, running, retrying, ended, failed
+	Since       time.Time `json:"since,omitzero"`
+	Records     int64     `json:"records"`
+	Bytes       int64     `json:"bytes"` // of keys and values
+	Errors      int64     `json:"errors"`
+	Retries     int64     `json:"retries"`
+	DeadLetters int64     `json:"dead_letters"`
+	InFlight    int64     `json:"in_flight"` // records in hand: not committed yet by a source, not acknowledged yet to a sink
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	Error       string    `json:"error,omitempty"`
+	Attempts    int       `json:"attempts,omitempty"` // that failed in a row
+	NextAttempt time.Time `json:"next_attempt,omitzero"`
+}
+
 // SourceSnapshot is one source.
 type SourceSnapshot struct {
-	Name    string `json:"name"`
-	Topic   string `json:"topic"`
-	State   string `json:"state"` // opening, running, ended, failed
-	Records int64  `json:"records"`
-	Error   string `json:"error,omitempty"`
+	ConnectorSnapshot
+	LagRecords int64 `json:"lag_records"` // not read yet, as far as the source knows; -1: it does not
+	LagBytes   int64 `json:"lag_bytes"`   // likewise
+	Dropped    int64 `json:"dropped"`     // arrived and lost before they could be read
 }
 
 // SinkSnapshot is one sink.
 type SinkSnapshot struct {
-	Name    string `json:"name"`
-	Topic   string `json:"topic"`
-	State   string `json:"state"` // opening, running, retrying, ended, failed
-	Records int64  `json:"records"`
-	Error   string `json:"error,omitempty"`
+	ConnectorSnapshot
+	Lag     int64 `json:"lag"`     // records from the committed offsets to the end of its topic
+	Skipped int64 `json:"skipped"` // records that retention deleted before they could be written
 }
 
 // Totals count since New, at committed transactions only.
@@ -63,6 +79,7 @@ type Totals struct {
 	RecordsIn        int64 `json:"records_in"`  // read by tasks
 	RecordsOut       int64 `json:"records_out"` // written by tasks to topics that are not internal
 	Late             int64 `json:"late"`
+	Dropped          int64 `json:"dropped"`       // by operators that need a key or a value that was null
 	DeadLettered     int64 `json:"dead_lettered"` // by sources, tasks and sinks
 	Commits          int64 `json:"commits"`
 	Aborts           int64 `json:"aborts"`

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"sync"
 
 	"github.com/millstream-io/millstream/runtime/internal/plan"
@@ -11,13 +10,11 @@ import (
 // status is what an engine tells of itself. Its methods may be called from any
 // goroutine; they never call out.
 type status struct {
-	mu      sync.Mutex
-	phase   Phase
-	err     error
-	totals  Totals
-	sources []SourceSnapshot
-	sinks   []SinkSnapshot
-	change  chan struct{} // closed at the next change of a task
+	mu     sync.Mutex
+	phase  Phase
+	err    error
+	totals Totals
+	change chan struct{} // closed at the next change of a task
 }
 
 func (s *status) init() {
@@ -80,6 +77,9 @@ func (s *status) taskCommitted(p *plan.Plan, c task.Counts, inputs []task.Proces
 		for _, n := range c.Late {
 			t.Late += n
 		}
+		for _, n := range c.Dropped {
+			t.Dropped += n
+		}
 		t.DeadLettered += c.DeadLettered
 		t.ChangelogRecords += c.Changelog
 	})
@@ -94,90 +94,11 @@ func kindOf(p *plan.Plan, topic string) plan.TopicKind {
 	return plan.External
 }
 
-func (s *status) addSource(c Source) {
-	s.sources = append(s.sources, SourceSnapshot{Name: c.Name, Topic: c.Topic, State: "opening"})
-}
-
-func (s *status) addSink(c Sink) {
-	s.sinks = append(s.sinks, SinkSnapshot{Name: c.Name, Topic: c.Topic, State: "opening"})
-}
-
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
 	return err.Error()
-}
-
-func (s *status) source(name, state string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.sources {
-		if s.sources[i].Name == name {
-			s.sources[i].State, s.sources[i].Error = state, text(err)
-		}
-	}
-}
-
-func (s *status) sourceCommitted(name string, records, dead int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.totals.DeadLettered += dead
-	for i := range s.sources {
-		if s.sources[i].Name == name {
-			s.sources[i].Records += records
-		}
-	}
-}
-
-func (s *status) sink(name, state string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.sinks {
-		if s.sinks[i].Name == name {
-			s.sinks[i].State, s.sinks[i].Error = state, text(err)
-		}
-	}
-}
-
-func (s *status) sinkWritten(name string, n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range s.sinks {
-		if s.sinks[i].Name == name {
-			s.sinks[i].Records += n
-			s.sinks[i].State, s.sinks[i].Error = "running", ""
-		}
-	}
-}
-
-// Live is nil unless the engine has failed: what /healthz answers.
-func (e *Engine) Live() error {
-	e.status.mu.Lock()
-	defer e.status.mu.Unlock()
-	return e.status.err
-}
-
-// Ready is nil while the engine runs and every source and sink is connected:
-// what /readyz answers.
-func (e *Engine) Ready() error {
-	s := &e.status
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.phase != PhaseRunning {
-		return fmt.Errorf("%w: it is %s", ErrNotRunning, s.phase)
-	}
-	for _, src := range s.sources {
-		if src.State == "opening" || src.State == "failed" {
-			return fmt.Errorf("source %s is %s: %s", src.Name, src.State, src.Error)
-		}
-	}
-	for _, snk := range s.sinks {
-		if snk.State != "running" {
-			return fmt.Errorf("sink %s is %s: %s", snk.Name, snk.State, snk.Error)
-		}
-	}
-	return nil
 }
 
 // State is a snapshot for people and for HTTP.
@@ -186,9 +107,14 @@ func (e *Engine) State() Snapshot {
 	s.mu.Lock()
 	out := Snapshot{
 		Name: e.topo.Name, Phase: s.phase, Error: text(s.err), Workers: len(e.workers), Totals: s.totals,
-		Sources: append([]SourceSnapshot(nil), s.sources...), Sinks: append([]SinkSnapshot(nil), s.sinks...),
 	}
 	s.mu.Unlock()
+	for _, src := range e.sources {
+		out.Sources = append(out.Sources, src.state.source())
+	}
+	for _, snk := range e.sinks {
+		out.Sinks = append(out.Sinks, snk.state.sink())
+	}
 	for _, w := range e.workers {
 		out.Tasks = append(out.Tasks, e.taskSnapshots(w)...)
 	}

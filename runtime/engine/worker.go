@@ -22,6 +22,8 @@ const (
 	retryFirst  = 50 * time.Millisecond
 	retryMost   = 5 * time.Second
 	idleTimeout = time.Hour // of a poll that nothing else bounds
+	// abortTimeout bounds the last call to the log of what ends anyway.
+	abortTimeout = 5 * time.Second
 )
 
 // worker is one goroutine that runs tasks: one reader, one transactional
@@ -417,7 +419,7 @@ func (w *worker) abort() {
 	if w.writer == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
 	defer cancel()
 	if err := w.writer.Abort(ctx); err != nil {
 		w.e.logger.Debug("abort", "worker", w.n, "err", err)

@@ -27,6 +27,7 @@ type Metrics struct {
 	recordsIn, bytesIn       *prometheus.CounterVec // task, topic
 	recordsOut, bytesOut     *prometheus.CounterVec // topic
 	late                     *prometheus.CounterVec // operator
+	dropped                  *prometheus.CounterVec // operator
 	deadLettered             *prometheus.CounterVec // stage
 	lag                      *prometheus.GaugeVec   // task, topic, partition
 	commit                   *prometheus.HistogramVec
@@ -56,6 +57,7 @@ func New() *Metrics {
 	m.bytesIn = m.counter("bytes_in_total", "Bytes of keys and values of the input records.", "task", "topic")
 	m.recordsOut = m.counter("records_out_total", "Records written to topics by committed transactions.", "topic")
 	m.bytesOut = m.counter("bytes_out_total", "Bytes of keys and values of the records written.", "topic")
+	m.dropped = m.counter("dropped_records_total", "Records that an operator had no use for: a null key, or a null value where that means nothing.", "operator")
 	m.late = m.counter("late_records_total", "Records that came after their window had closed.", "operator")
 	m.deadLettered = m.counter("dead_letters_total", "Records sent to the dead-letter topic.", "stage")
 	m.lag = m.gauge("lag_records", "Records between the committed position and the end of an input partition.", "task", "topic", "partition")
@@ -94,6 +96,7 @@ func (m *Metrics) Hooks() engine.Hooks {
 			m.recordsOut.WithLabelValues(topic).Add(float64(records))
 			m.bytesOut.WithLabelValues(topic).Add(float64(bytes))
 		},
+		Dropped:      func(op string, n int64) { m.dropped.WithLabelValues(op).Add(float64(n)) },
 		Late:         func(op string, n int64) { m.late.WithLabelValues(op).Add(float64(n)) },
 		DeadLettered: func(stage string, n int64) { m.deadLettered.WithLabelValues(stage).Add(float64(n)) },
 		Committed: func(worker string, took time.Duration, err error) {
@@ -113,7 +116,7 @@ func (m *Metrics) Hooks() engine.Hooks {
 			m.sourceRecords.WithLabelValues(name).Add(float64(records))
 			m.connectorError(name, err)
 		},
-		Sink: func(name string, records int64, took time.Duration, err error) {
+		Sink: func(name string, records, bytes int64, took time.Duration, err error) {
 			m.sinkRecs.WithLabelValues(name).Add(float64(records))
 			m.sinkWrite.WithLabelValues(name).Observe(took.Seconds())
 			m.connectorError(name, err)

@@ -47,7 +47,7 @@ func TestHooksReachTheScrape(t *testing.T) {
 	h.Store("0_1", "counts", 12, 345, 9, 1)
 	h.Restored("0_1", "counts", 8)
 	h.Source("udp", 11, 1, nil)
-	h.Sink("console", 4, time.Millisecond, errors.New("closed"))
+	h.Sink("console", 4, 44, time.Millisecond, errors.New("closed"))
 
 	code, body := get(t, m.Handler(health{}), "/metrics")
 	if code != http.StatusOK {

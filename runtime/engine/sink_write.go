@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millstream-io/millstream/connectors"
+	"github.com/millstream-io/millstream/log/record"
+)
+
+// asideRecord is a record that becomes a dead letter at the next commit. It
+// points into the poll's memory: the commit comes before the next poll.
+type asideRecord struct {
+	record record.View
+	letter letter
+}
+
+// deliver hands the records of a poll to the connector, as many at a time as
+// its limits allow, and commits where they, or dead letters, ask for it.
+func (s *sinkRunner) deliver(work context.Context) error {
+	p := &s.polled
+	if len(p.ends) > 0 && s.due.IsZero() {
+		s.due = time.Now().Add(s.e.cfg.CommitInterval)
+	}
+	if len(p.records) == 0 {
+		p.passed(0, 0, s.next)
+	}
+	for from := 0; from < len(p.records); {
+		to := len(p.records)
+		if s.limits.MaxRecords > 0 {
+			to = min(to, from+s.limits.MaxRecords)
+		}
+		if err := s.write(work, p.records[from:to]); err != nil || work.Err() != nil {
+			s.aside = s.aside[:0] // of records that come again
+			return err
+		}
+		p.passed(from, to, s.next)
+		from = to
+		if s.limits.CommitEach || len(s.aside) > 0 {
+			if err := s.commit(work); err != nil {
+				return err
+			}
+			s.due = time.Now().Add(s.e.cfg.CommitInterval) // for what follows
+		}
+	}
+	return nil
+}
+
+// write hands records to the connector until each is acknowledged or put aside.
+// It returns early, without an error, once work is done.
+func (s *sinkRunner) write(work context.Context, records []connectors.Record) error {
+	s.left = append(s.left[:0], records...)
+	left, tries := s.left, 0
+	alone := false // a bound is reached: every record has one more attempt, by itself
+	for len(left) > 0 {
+		n := len(left)
+		if alone {
+			n = 1
+		}
+		s.state.inFlight(n)
+		began := time.Now()
+		err := guard("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(work, left[:n]) })
+		took := time.Since(began)
+		tries++
+		o := outcomeOf(err, n)
+		left = s.settle(left, n, &o, tries, took)
+		switch {
+		case o.err == nil:
+			s.retry.progressed()
+			continue
+		case work.Err() != nil:
+			return nil
+		case len(o.again) < n:
+			s.retry.progressed()
+		}
+		wait, again := s.retry.failed(time.Now(), o.err)
+		switch {
+		case !mayPass(o.err, true) || !again && !alone && s.retry.policy.Then == "stop":
+			s.gaveUp(took, o.err)
+			return s.fatal(&left[0], o.err)
+		case again && !alone:
+			if !s.await(work, took, wait, o.err) {
+				return nil
+			}
+		case alone || len(left) == 1:
+			s.gaveUp(took, o.err)
+			s.putAside(&left[0], o.err, tries)
+			left = left[1:]
+			s.retry.progressed()
+		default:
+			s.gaveUp(took, o.err)
+			alone = true
+		}
+	}
+	return nil
+}
+
+// outcome is what became of the n records of a Write: each is rejected, to come
+// again, or acknowledged.
+//
+// Invariant: err is nil if and only if no record has to come again because of
+// an error; those behind a RecordError come again without one.
+type outcome struct {
+	rejected []connectors.RecordError
+	again    []int // ascending
+	err      error
+}
+
+// outcomeOf makes one form of all that a connector may say. A form that
+// contradicts itself is an error after which everything comes again.
+func outcomeOf(err error, n int) (o outcome) {
+	var each *connectors.WriteError
+	var one *connectors.RecordError
+	var partial *connectors.PartialError
+	from := 0
+	switch {
+	case err == nil:
+		return outcome{}
+	case errors.As(err, &each):
+		if wrong := each.Check(n); wrong != nil {
+			o.err = fmt.Errorf("%w: %w", wrong, err)
+			break
+		}
+		return outcome{rejected: each.Rejected, again: each.Again, err: each.Err}
+	case errors.As(err, &one) && one.Index >= 0 && one.Index < n:
+		o.rejected = []connectors.RecordError{*one}
+		from = one.Index + 1
+	case errors.As(err, &partial) && partial.Done >= 0 && partial.Done < n:
+		from, o.err = partial.Done, err
+	default:
+		o.err = err
+	}
+	for i := from; i < n; i++ {
+		o.again = append(o.again, i)
+	}
+	return o
+}
+
+// settle counts what went through, puts the rejected aside and returns what is
+// left: the records that come again, and those after the first n.
+func (s *sinkRunner) settle(left []connectors.Record, n int, o *outcome, tries int, took time.Duration) []connectors.Record {
+	for _, r := range o.rejected {
+		s.putAside(&left[r.Index], r.Err, tries)
+	}
+	if done := n - len(o.again) - len(o.rejected); done > 0 {
+		bytes := int64(0)
+		for i := range n {
+			bytes += int64(len(left[i].Key) + len(left[i].Value))
+		}
+		for _, r := range o.rejected {
+			bytes -= int64(len(left[r.Index].Key) + len(left[r.Index].Value))
+		}
+		for _, i := range o.again {
+			bytes -= int64(len(left[i].Key) + len(left[i].Value))
+		}
+		s.state.succeeded(int64(done), bytes)
+		s.attempted(int64(done), bytes, took, nil)
+	}
+	if o.err == nil {
+		s.state.works()
+	}
+	if len(o.again) == 0 {
+		return left[n:]
+	}
+	first := n - len(o.again)
+	for i := len(o.again) - 1; i >= 0; i-- { // from the back: records move up to those after the first n
+		left[first+i] = left[o.again[i]]
+	}
+	return left[first:]
+}
+
+func (s *sinkRunner) gaveUp(took time.Duration, err error) {
+	s.attempted(0, 0, took, err)
+	s.state.failedAttempt()
+}
+
+func (s *sinkRunner) putAside(r *connectors.Record, reason error, tries int) {
+	s.e.logger.Debug("dead letter", "sink", s.cfg.Name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "reason", reason)
+	s.aside = append(s.aside, asideRecord{r.View, letter{
+		stage: s.cfg.Name, reason: reason.Error(), topic: r.Topic, partition: r.Partition, offset: r.Offset, attempts: tries,
+	}})
+}
+
+func (s *sinkRunner) fatal(r *connectors.Record, err error) error {
+	return &connectorError{fmt.Errorf("sink %s: %s-%d offset %d: %w", s.cfg.Name, r.Topic, r.Partition, r.Offset, err)}
+}
