@@ -28,6 +28,8 @@ package syslog
 // Headers of the records.
 const (
 	HeaderReceived   = "syslog.received"    // when the socket was read: 8 bytes big-endian, nanoseconds since the Unix epoch
-	HeaderRemote     = "syslog.remote"      // the sender's address and port
+	HeaderRemote     = "syslog.remote"      // the sender's address and port; of a unix connection "pid=N,uid=N" (Linux), of a unix datagram nothing
+	HeaderTransport  = "syslog.transport"   // a Transport: udp, tcp, tls, unix, unixgram
+	HeaderSubject    = "syslog.tls-subject" // of the client's verified certificate, if it has one: "CN=web-1,O=Example" (RFC 2253)
 	HeaderNoPriority = "syslog.no-priority" // the line had no <PRI>; 13 (user.notice) was assumed
 )

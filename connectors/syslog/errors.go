@@ -9,4 +9,8 @@ var (
 	ErrControlChar = errors.New("the line has a control character")
 	ErrTooLong     = errors.New("the line is longer than the limit")
 	ErrTruncated   = errors.New("the connection ended in the middle of a line")
+	ErrFraming     = errors.New("the stream is not octet-counted, as its listener is told to expect")
 )
+
+// ErrSocketInUse says that somebody listens on a unix socket's path already.
+var ErrSocketInUse = errors.New("another process listens on the socket")

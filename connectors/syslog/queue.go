@@ -4,8 +4,17 @@ import "sync"
 
 // sender is where lines come from.
 type sender struct {
-	remote []byte // address and port
-	host   []byte // the address: the key of lines that name no host
+	host      []byte // the address: the key of lines that name no host
+	remote    []byte // address and port
+	transport []byte
+	subject   []byte // of a verified client certificate; nil: none
+}
+
+// piece is a line on its way into the queue, borrowed from a socket's buffer.
+type piece struct {
+	line   []byte
+	sender *sender
+	bad    error // why it is a dead letter already
 }
 
 // received is one line in a chunk's arena.
@@ -13,8 +22,11 @@ type received struct {
 	from, to int
 	at       int64 // nanoseconds since the Unix epoch
 	sender   *sender
-	bad      error // why it is a dead letter already
+	bad      error
 }
+
+// lineOverhead is what a line costs beside its bytes, so that empty ones are bounded.
+const lineOverhead = 64
 
 // chunk is some lines with their bytes.
 type chunk struct {
@@ -27,9 +39,21 @@ func (c *chunk) reset() {
 	c.arena, c.lines = c.arena[:0], c.lines[:0]
 }
 
+func (c *chunk) size() int { return len(c.arena) + lineOverhead*len(c.lines) }
+
+// append copies other behind what c has.
+func (c *chunk) append(other *chunk) {
+	shift := len(c.arena)
+	c.arena = append(c.arena, other.arena...)
+	for _, r := range other.lines {
+		r.from, r.to = r.from+shift, r.to+shift
+		c.lines = append(c.lines, r)
+	}
+}
+
 // queue holds lines between the sockets and Read, bounded by bytes. A full
-// queue blocks push: TCP senders feel it as backpressure, of UDP the kernel
-// keeps what fits its buffer and counts what it drops.
+// queue blocks push: stream senders feel it as backpressure, of datagrams the
+// kernel keeps what fits its buffer and counts what it drops.
 //
 // Invariant: ready holds a token whenever pending has lines and nobody took them.
 type queue struct {
@@ -39,7 +63,7 @@ type queue struct {
 	mu      sync.Mutex
 	space   sync.Cond
 	pending chunk
-	closed  bool
+	hasty   bool // pushes do not wait: what was read from a socket must go somewhere
 }
 
 func newQueue(maxBytes int) *queue {
@@ -48,29 +72,27 @@ func newQueue(maxBytes int) *queue {
 	return q
 }
 
-// push copies a line into the queue; it reports false once the queue is closed.
-func (q *queue) push(line []byte, r received) bool {
+// push copies lines that came at the same time into the queue.
+func (q *queue) push(lines []piece, at int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// A line costs its bookkeeping too, so that empty ones are bounded.
-	for !q.closed && len(q.pending.lines) > 0 && len(q.pending.arena)+64*len(q.pending.lines)+len(line) > q.max {
-		q.space.Wait()
+	for _, p := range lines {
+		for !q.hasty && len(q.pending.lines) > 0 && q.pending.size()+len(p.line) > q.max {
+			q.space.Wait()
+		}
+		from := len(q.pending.arena)
+		q.pending.arena = append(q.pending.arena, p.line...)
+		q.pending.lines = append(q.pending.lines, received{from: from, to: len(q.pending.arena), at: at, sender: p.sender, bad: p.bad})
+		if len(q.ready) == 0 {
+			select {
+			case q.ready <- struct{}{}:
+			default:
+			}
+		}
 	}
-	if q.closed {
-		return false
-	}
-	r.from = len(q.pending.arena)
-	q.pending.arena = append(q.pending.arena, line...)
-	r.to = len(q.pending.arena)
-	q.pending.lines = append(q.pending.lines, r)
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
-	return true
 }
 
-// take swaps what is there for an empty chunk, which it reuses.
+// take swaps what is there for an empty chunk, whose memory it reuses.
 func (q *queue) take(into *chunk) {
 	into.reset()
 	q.mu.Lock()
@@ -79,10 +101,16 @@ func (q *queue) take(into *chunk) {
 	q.space.Broadcast()
 }
 
-// close ends every push.
-func (q *queue) close() {
+// hurry lets pushes go beyond the bound, or no longer.
+func (q *queue) hurry(on bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed = true
+	q.hasty = on
 	q.space.Broadcast()
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending.lines)
 }
