@@ -1,296 +1,378 @@
-// Package file reads lines from a file: a Source that ends at the end of the
-// file and can be resumed there when it has grown.
-//
-// It does not follow a file (no tail, no rotation yet) and does not know what
-// is in a line: a Parser makes a record or a dead letter of each.
-//
-// # Position
-//
-// A file is known by its head, the first KiB (what there was of it at the first
-// start, if that was less), and the place in it by an offset:
-//
-//	version     1 byte, 1
-//	flags       1 byte, bit 0: the last line taken had no newline yet
-//	head bytes  2 bytes big-endian, 0 to 1024
-//	head hash   32 bytes, SHA-256 of that many bytes
-//	offset      8 bytes big-endian: everything before it is taken
-//	state       the rest: what the parser remembers from line to line
-//
-// A file that is shorter than the offset or has another head is another file,
-// and an error. A grown one goes on at the offset.
-//
-// # The last line
-//
-// At the end of the file a line without newline is taken as it is. If the file
-// grows later and goes on with a newline, nothing is lost or doubled. If it goes
-// on with more text, that line was taken too early: the rest of it becomes a
-// dead letter, so that nothing is lost or counted twice there either.
-//
-// A Source is called from one goroutine.
 package file
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/record"
 )
 
-// Parser makes a record, or a dead letter, of each line (without its newline,
-// borrowed). State is what it remembers between lines; Restore takes it back.
-type Parser interface {
-	Line(line []byte, out *connectors.Batch)
-	State() []byte
-	Restore(state []byte) error
+// tracked is a file that the source reads, has read or will read.
+type tracked struct {
+	place position
+	info  os.FileInfo // when it was last looked at; nil: not since Open
+	in    *content    // nil: not open
+
+	sizeAtEnd int64 // of the file when its end was reached; -1: not yet
+	stale     int   // looks since then without growth, with a partial line left
+	takeRest  bool  // the partial line is to be taken
+	partial   bool  // there is one
+	quiet     int   // looks at the end of the file
+	detached  bool  // no longer under its path, which was: its rest is read, then it is forgotten
+	was       string
+	gone      bool // nothing is left to read
 }
 
-// Lines is a Parser for lines as they are: no key, no event time, any line is good.
-type Lines struct{}
-
-func (Lines) Line(line []byte, out *connectors.Batch) {
-	out.Add(connectors.Out{Value: line, Timestamp: record.NoTimestamp, Partition: -1})
-}
-func (Lines) State() []byte        { return nil }
-func (Lines) Restore([]byte) error { return nil }
-
-// Config is what a Source reads. The zero value of a field is its default.
-type Config struct {
-	Path    string    // "-" is Stdin
-	Stdin   io.Reader // of the path "-"; default os.Stdin
-	Parser  Parser    // default Lines
-	MaxLine int       // longest line in bytes; the beginning of a longer one is a dead letter. Default 1 MiB
-}
-
-// Errors of Open, wrapped with the path and what to do.
-var (
-	ErrShorter   = errors.New("the file is shorter than what was read of it before")
-	ErrOtherHead = errors.New("the file begins differently from the one that was read before")
-)
-
-// ErrTooLong and ErrLateRest are reasons of dead letters.
-var (
-	ErrTooLong  = errors.New("the line is longer than the limit")
-	ErrLateRest = errors.New("the rest of a line that was taken without its end, when the file ended there")
-)
-
-// readBytes is how much is read at once; memory is this, MaxLine and the batch.
-const readBytes = 256 << 10
-
-// Source reads the lines of one file.
+// Source reads the lines of one file, or of several.
 //
-// Invariant: buf[from:to] is read and not taken; offset is the file's offset of
-// buf[from].
+// Invariant: buf[from:to] is read of cur and not taken; cur.place.offset is the
+// content's offset of buf[from]. Without cur the buffer is empty.
 type Source struct {
-	cfg    Config
-	in     io.Reader
-	file   *os.File // nil: standard input
-	place  position
-	replay bool // the position can be resumed
+	cfg      Config
+	splitter Splitter
+	checker  Checker
+	wait     func(context.Context, time.Duration) error
+	log      logger
+
+	stream  bool // standard input or a pipe: there is no position
+	files   []*tracked
+	cur     *tracked
+	parsing *tracked // whose state the parser has
+	reads   int      // since the last look at the directory
 
 	buf      []byte
 	from, to int
 	eof      bool
-	tooLong  int64 // bytes of a line over the limit that were passed over; 0: not in one
-	lateRest bool  // the next bytes, up to a newline, belong to a line taken before
-	lines    int64
+	skipped  int64 // bytes of a line over the limit that were passed over
+
+	lines atomic.Int64
+	sizes sizes
+	saved []byte
 }
 
-var _ connectors.Source = (*Source)(nil)
+var (
+	_ connectors.Source   = (*Source)(nil)
+	_ connectors.Measurer = (*Source)(nil)
+)
 
-// New makes a source.
-func New(cfg Config) *Source {
-	if cfg.Parser == nil {
-		cfg.Parser = Lines{}
+// Open opens the files at position.
+func (s *Source) Open(_ context.Context, cfg connectors.SourceContext, pos []byte) error {
+	s.Close()
+	s.log = logger{cfg.Logger}
+	s.files, s.parsing, s.stream = nil, nil, false
+	if s.buf == nil {
+		s.buf = make([]byte, readBytes+s.cfg.MaxLine)
 	}
-	if cfg.MaxLine == 0 {
-		cfg.MaxLine = 1 << 20
-	}
-	if cfg.Stdin == nil {
-		cfg.Stdin = os.Stdin
-	}
-	return &Source{cfg: cfg}
-}
-
-// Open opens the file at position.
-func (s *Source) Open(_ context.Context, _ connectors.SourceContext, pos []byte) error {
-	s.buf = make([]byte, readBytes+s.cfg.MaxLine)
-	if s.cfg.Path == "-" {
-		if pos != nil {
-			return errors.New("file source: standard input cannot go on where an earlier run stopped")
-		}
-		s.in = s.cfg.Stdin
-		return nil
-	}
-	f, err := os.Open(s.cfg.Path)
-	if err != nil {
+	if err := s.open(pos); err != nil {
 		return fmt.Errorf("file source: %w", err)
 	}
-	if err := s.start(f, pos); err != nil {
-		f.Close()
-		return fmt.Errorf("file source: %s: %w", s.cfg.Path, err)
-	}
-	s.in, s.file = f, f
 	return nil
 }
 
-// start checks that f is the file of pos and goes to its offset.
-func (s *Source) start(f *os.File, pos []byte) error {
-	info, err := f.Stat()
+func (s *Source) open(pos []byte) error {
 	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return errors.New("is a directory, expected a file of lines")
-	}
-	s.replay = info.Mode().IsRegular()
-	if !s.replay {
+	case (s.cfg.Path == "") == (s.cfg.Glob == ""):
+		return connectors.Permanent(errors.New("either Path or Glob has to be given"))
+	case s.cfg.Path == "-":
 		if pos != nil {
-			return errors.New("is a pipe or device: it cannot go on where an earlier run stopped")
+			return connectors.Permanent(errors.New("standard input cannot go on where an earlier run stopped"))
 		}
-		return nil
+		return s.openStream(&content{in: &sniffed{r: s.cfg.Stdin}})
 	}
-	if pos == nil {
-		s.place.head, s.place.hash, err = headOf(f, maxHead)
-		return err
+	if pos != nil {
+		places, err := parsePositions(pos)
+		if err != nil {
+			return connectors.Permanent(fmt.Errorf("%s: %w", s.name(), err))
+		}
+		for _, p := range places {
+			if p.path == "" { // of version 1
+				p.path = s.cfg.Path
+			}
+			s.files = append(s.files, &tracked{place: p, sizeAtEnd: -1})
+		}
 	}
-	if s.place, err = parsePosition(pos); err != nil {
-		return err
+	if s.cfg.Path == "" || s.cfg.Tail {
+		return s.reconcile(true)
 	}
-	const choices = "give the file of before, or another directory to begin anew"
-	if info.Size() < s.place.offset {
-		return fmt.Errorf("%w: %d bytes, %d were read; %s", ErrShorter, info.Size(), s.place.offset, choices)
-	}
-	if n, hash, err := headOf(f, s.place.head); err != nil {
-		return err
-	} else if n != s.place.head || hash != s.place.hash {
-		return fmt.Errorf("%w: its first %d bytes are others; %s", ErrOtherHead, s.place.head, choices)
-	}
-	if err := s.cfg.Parser.Restore(s.place.state); err != nil {
-		return err
-	}
-	s.lateRest = s.place.unterminated
-	_, err = f.Seek(s.place.offset, io.SeekStart)
-	return err
+	return s.openOne(pos != nil)
 }
 
-// headOf hashes the first n bytes, or what there is of them.
-func headOf(f *os.File, n int) (int, [sha256.Size]byte, error) {
-	head := make([]byte, n)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return 0, [sha256.Size]byte{}, err
-	}
-	return n, sha256.Sum256(head[:n]), nil
+// openStream reads what can only be read once.
+func (s *Source) openStream(c *content) error {
+	s.stream = true
+	t := &tracked{in: c, sizeAtEnd: -1}
+	t.place.path = s.cfg.Path
+	s.files = append(s.files, t)
+	s.enter(t)
+	return nil
 }
 
-// Lines is the number of lines taken since Open, good and bad.
-func (s *Source) Lines() int64 { return s.lines }
+// openOne opens the one file that is read to its end: it must be the one of the position.
+func (s *Source) openOne(resumed bool) error {
+	c, err := openContent(s.cfg.Path)
+	if err != nil {
+		return err
+	}
+	if !c.regular {
+		if resumed {
+			c.close()
+			return connectors.Permanent(fmt.Errorf("%s: is a pipe or device: it cannot go on where an earlier run stopped", s.cfg.Path))
+		}
+		c.in = &sniffed{r: counted{c.f, &c.raw}}
+		return s.openStream(c)
+	}
+	if len(s.files) == 0 {
+		s.files = append(s.files, newTracked(s.cfg.Path))
+	}
+	t := s.files[0]
+	t.in, t.place.path = c, s.cfg.Path
+	if t.info, err = c.f.Stat(); err == nil {
+		err = t.check(c, t.info)
+	}
+	if err != nil {
+		return connectors.Permanent(fmt.Errorf("%s: %w", s.cfg.Path, err))
+	}
+	s.sizes.update(s.files)
+	return nil
+}
+
+func newTracked(path string) *tracked {
+	return &tracked{place: position{path: path}, sizeAtEnd: -1}
+}
+
+// name is what errors call the source's files.
+func (s *Source) name() string {
+	if s.cfg.Path != "" {
+		return s.cfg.Path
+	}
+	return s.cfg.Glob
+}
+
+// Lines is the number of lines taken since the Source was made, good and bad.
+func (s *Source) Lines() int64 { return s.lines.Load() }
 
 // Position is nil where the input cannot be read again: standard input, pipes.
 func (s *Source) Position() []byte {
-	if !s.replay {
+	if s.stream {
 		return nil
 	}
-	s.place.state = s.cfg.Parser.State()
-	return s.place.append(nil)
+	s.saveState()
+	for _, t := range s.files {
+		t.extendHead()
+	}
+	s.saved = appendPositions(s.saved[:0], s.files)
+	return s.saved
 }
 
-// Close closes the file.
+// saveState keeps the parser's state with the file that it belongs to.
+func (s *Source) saveState() {
+	if s.parsing != nil {
+		s.parsing.place.state = append(s.parsing.place.state[:0], s.cfg.Parser.State()...)
+	}
+}
+
+// Close closes the files.
 func (s *Source) Close() error {
-	if s.file == nil {
-		return nil
+	var errs []error
+	for _, t := range s.files {
+		errs = append(errs, t.in.close())
+		t.in = nil
 	}
-	return s.file.Close()
+	s.cur, s.from, s.to = nil, 0, 0
+	return errors.Join(errs...)
 }
 
-// Read takes the lines of the next 256 KiB or so. It returns io.EOF, without
-// records, at the end of the file.
+// Read takes the lines of the next 256 KiB or so. At the end of the files it
+// returns io.EOF, without records, or waits if the source follows them.
 func (s *Source) Read(ctx context.Context, out *connectors.Batch) error {
 	for out.Len() == 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.eof {
-			return io.EOF
-		}
-		if err := s.fill(); err != nil {
+		more, err := s.step(out)
+		if err != nil {
 			return fmt.Errorf("file source: %w", err)
 		}
-		s.cut(out)
+		if more {
+			continue
+		}
+		if !s.cfg.Tail || s.stream {
+			return io.EOF
+		}
+		if err := s.wait(ctx, s.cfg.Poll); err != nil {
+			return err
+		}
+		s.countLooks()
+		if err := s.reconcile(false); err != nil {
+			return fmt.Errorf("file source: %w", err)
+		}
 	}
 	return nil
 }
 
-// fill reads more behind what is not taken yet.
-func (s *Source) fill() error {
-	if s.from > 0 {
-		s.to = copy(s.buf, s.buf[s.from:s.to])
-		s.from = 0
+// step reads and takes once; false if there is nothing to read now.
+func (s *Source) step(out *connectors.Batch) (more bool, err error) {
+	if s.cfg.Tail && !s.stream {
+		if s.reads++; s.reads > reconcileEvery {
+			s.putAside()
+			if err := s.reconcile(false); err != nil {
+				return false, err
+			}
+		}
 	}
-	n, err := s.in.Read(s.buf[s.to:min(len(s.buf), s.to+readBytes)])
-	s.to += n
-	if err == io.EOF {
-		s.eof = true
+	if s.cur == nil {
+		t := s.next()
+		if t == nil {
+			return false, nil
+		}
+		if err := s.openAt(t); err != nil {
+			return true, s.failed(t, err, out)
+		}
+		s.enter(t)
+	}
+	t := s.cur
+	if err := s.fill(); err != nil {
+		s.cut(out) // what was read before the damage
+		return true, s.failed(t, err, out)
+	}
+	s.cut(out)
+	if err := s.refused(); err != nil {
+		return true, s.failed(t, err, out)
+	}
+	if s.eof {
+		s.leave()
+	}
+	return true, nil
+}
+
+func (s *Source) refused() error {
+	if s.checker == nil {
 		return nil
 	}
-	return err
+	return s.checker.Check()
 }
 
-// cut takes every line that is there.
-func (s *Source) cut(out *connectors.Batch) {
-	for {
-		rest := s.buf[s.from:s.to]
-		n := bytes.IndexByte(rest, '\n')
-		if n < 0 {
-			break
+// enter makes t the file that is read.
+func (s *Source) enter(t *tracked) {
+	s.cur, s.from, s.to, s.eof = t, 0, 0, false
+	if s.parsing == t {
+		return
+	}
+	s.saveState()
+	s.parsing = t
+	if t.place.offset == 0 && len(t.place.state) == 0 {
+		if b, ok := s.cfg.Parser.(Beginner); ok {
+			b.Begin()
 		}
-		s.take(rest[:n], n+1, false, out)
 	}
-	rest := s.buf[s.from:s.to]
+}
+
+// openAt opens t where it was left, and gives its state to the parser.
+func (s *Source) openAt(t *tracked) error {
+	if t.in == nil {
+		c, err := openContent(t.place.path)
+		if err != nil {
+			return err
+		}
+		t.in = c
+	}
+	if t.place.offset == 0 && t.place.head == 0 && t.info != nil {
+		if err := t.check(t.in, t.info); err != nil {
+			return err
+		}
+	}
+	if err := t.in.start(t.place.offset); err != nil {
+		return err
+	}
+	if s.parsing != t && (t.place.offset > 0 || len(t.place.state) > 0) {
+		s.saveState()
+		s.parsing = nil
+		if err := s.cfg.Parser.Restore(t.place.state); err != nil {
+			return connectors.Permanent(err)
+		}
+		s.parsing = t
+	}
+	return nil
+}
+
+// leave ends the reading of the current file for now.
+func (s *Source) leave() {
+	t := s.cur
+	t.partial = s.to > s.from
+	t.takeRest, t.stale, t.quiet = false, 0, 0
+	s.cur, s.from, s.to = nil, 0, 0
+	s.sizes.leave()
+	if s.stream {
+		t.sizeAtEnd = 0
+		return
+	}
+	t.extendHead()
+	t.place.complete = t.in.packed
+	t.sizeAtEnd = t.size()
+	if !s.cfg.Tail || t.in.packed {
+		t.in.close()
+		t.in = nil
+	}
+	s.closeSome(t)
+	s.sizes.update(s.files)
+}
+
+// putAside stops reading the current file, which is read on from its offset.
+func (s *Source) putAside() {
+	if s.cur != nil {
+		s.saveState()
+		s.cur.sizeAtEnd = -1
+		s.cur, s.from, s.to = nil, 0, 0
+		s.sizes.leave()
+	}
+}
+
+// failed decides what an error of one file means: for one file to be read to its
+// end it is the source's; one that is being compressed is read on later; of
+// several files the others are not to suffer.
+func (s *Source) failed(t *tracked, err error, out *connectors.Batch) error {
+	wrapped := fmt.Errorf("%s: %w", t.place.path, err)
+	growing := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 	switch {
-	case s.eof && (len(rest) > 0 || s.tooLong > 0):
-		s.take(rest, len(rest), true, out)
-	case len(rest) > s.cfg.MaxLine && s.tooLong > 0:
-		s.tooLong += int64(len(rest))
-		s.skip(len(rest))
-	case len(rest) > s.cfg.MaxLine:
-		s.tooLong = int64(len(rest))
-		s.add(rest[:s.cfg.MaxLine], fmt.Errorf("%w of %d bytes: these are its first", ErrTooLong, s.cfg.MaxLine), out)
-		s.skip(len(rest))
+	case s.cfg.Tail && (growing || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission)):
+		s.giveUp(t)
+		return nil
+	case errors.Is(err, ErrDamaged), errors.Is(err, ErrHeader), errors.Is(err, ErrShorter):
+		if s.cfg.Glob == "" {
+			return connectors.Permanent(wrapped)
+		}
+		s.deadLetter(t, nil, fmt.Errorf("%w; the rest of the file is passed over", err), out)
+		s.giveUp(t)
+		t.place.gaveUp = true
+		return nil
+	}
+	return wrapped
+}
+
+// giveUp leaves a file until it changes.
+func (s *Source) giveUp(t *tracked) {
+	if s.parsing == t {
+		s.saveState()
+	}
+	s.cur, s.from, s.to = nil, 0, 0
+	s.sizes.leave()
+	t.in.close()
+	t.in, t.partial, t.takeRest = nil, false, false
+	t.sizeAtEnd = t.size()
+	if t.sizeAtEnd < 0 {
+		t.sizeAtEnd = 0
 	}
 }
 
-// take ends a line: n bytes of the file, newline included.
-func (s *Source) take(line []byte, n int, unterminated bool, out *connectors.Batch) {
-	switch {
-	case s.tooLong > 0: // its beginning is a dead letter already
-		s.tooLong = 0
-	case s.lateRest && len(bytes.TrimRight(line, "\r")) == 0: // only the newline was missing
-	case s.lateRest:
-		s.add(line[:min(len(line), s.cfg.MaxLine)], ErrLateRest, out)
-	case len(line) > s.cfg.MaxLine:
-		s.add(line[:s.cfg.MaxLine], fmt.Errorf("%w of %d bytes: these are its first", ErrTooLong, s.cfg.MaxLine), out)
-	default:
-		s.lines++
-		s.cfg.Parser.Line(line, out)
-	}
-	s.lateRest = false
-	s.place.unterminated = unterminated
-	s.skip(n)
-}
-
-func (s *Source) skip(n int) {
-	s.from += n
-	s.place.offset += int64(n)
-}
-
-func (s *Source) add(line []byte, reason error, out *connectors.Batch) {
-	s.lines++
+func (s *Source) deadLetter(t *tracked, line []byte, reason error, out *connectors.Batch) {
+	s.lines.Add(1)
+	n := out.Len()
 	out.Add(connectors.Out{Value: line, Timestamp: record.NoTimestamp, Partition: -1, DeadLetter: reason.Error()})
+	locate(out, n, t.place.path, t.place.lines+1)
 }

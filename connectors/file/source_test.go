@@ -1,6 +1,7 @@
 package file
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func TestLinesOfAFile(t *testing.T) {
 		want       []string
 	}{
 		{"empty", "", nil},
-		{"lines", "a\nb\r\n\nc\n", []string{"a", "b\r", "", "c"}},
+		{"lines", "a\nb\r\n\nc\n", []string{"a", "b", "", "c"}},
 		{"without newline at the end", "a\nb", []string{"a", "b"}},
 		{"too long", x + "\nb\n", []string{x[:40] + tooLong, "b"}},
 		{"too long by one", x[:41] + "\nb\n", []string{x[:41][:40] + tooLong, "b"}},
@@ -182,7 +183,7 @@ func TestAnotherFileIsAnError(t *testing.T) {
 		{"shorter", "aaaa\n", pos, ErrShorter, "5 bytes, 10 were read"},
 		{"another head", "aaab\nbbbb\ncccc\n", pos, ErrOtherHead, "another directory"},
 		{"another version", "aaaa\nbbbb\n", append([]byte{9}, pos[1:]...), nil, "version 9"},
-		{"cut position", "aaaa\nbbbb\n", pos[:5], nil, "5 bytes"},
+		{"cut position", "aaaa\nbbbb\n", pos[:5], nil, "damaged"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -216,15 +217,36 @@ func TestErrorsOfTheInputAreReturned(t *testing.T) {
 }
 
 func FuzzPosition(f *testing.F) {
-	p := position{head: 5, offset: 77, unterminated: true, state: []byte("state")}
-	f.Add(p.append(nil))
+	t1 := &tracked{place: position{path: "a.log", head: 5, offset: 77, lines: 3, unterminated: true, state: []byte("state")}}
+	t2 := &tracked{place: position{path: "b.gz", tooLong: true, complete: true, gaveUp: true}}
+	f.Add(appendPositions(nil, []*tracked{t1, t2}))
+	f.Add(version1(position{head: 5, offset: 77, unterminated: true, state: []byte("state")}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePosition(b)
+		places, err := parsePositions(b)
 		if err != nil {
 			return
 		}
-		if got := p.append(nil); len(got) != len(b) || string(got[2:]) != string(b[2:]) {
-			t.Fatalf("%x became %x", b, got)
+		var files []*tracked
+		for _, p := range places {
+			files = append(files, &tracked{place: p})
+		}
+		again, err := parsePositions(appendPositions(nil, files))
+		if err != nil || len(again) != len(places) {
+			t.Fatalf("%x: %v, %d files became %d", b, err, len(places), len(again))
+		}
+		for i := range again {
+			a, b := again[i], places[i]
+			if a.path != b.path || a.flags() != b.flags() || a.head != b.head || a.hash != b.hash || a.offset != b.offset || a.lines != b.lines || string(a.state) != string(b.state) {
+				t.Fatalf("%+v became %+v", b, a)
+			}
 		}
 	})
+}
+
+// version1 is what earlier versions wrote.
+func version1(p position) []byte {
+	b := append([]byte{1, p.flags()}, byte(p.head>>8), byte(p.head))
+	b = append(b, p.hash[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.offset))
+	return append(b, p.state...)
 }
