@@ -307,3 +307,6 @@ func (d *Driver) StreamTime(topic string, partition int32) (time.Time, bool) {
 	d.fatal("StreamTime: no task reads %s-%d", topic, partition)
 	return time.Time{}, false
 }
+
+// Up reports whether the program runs.
+func (d *Driver) Up() bool { return d.up }
