@@ -174,7 +174,8 @@ func (m *maker) sub(i int) Sub {
 	return s
 }
 
-// upstream names, per repartition input, the tasks that write it.
+// upstream names, per repartition input, the tasks that write it, and tells them
+// how it is read.
 func (m *maker) upstream(p *Plan) {
 	for i := range p.Subs {
 		for j := range p.Subs[i].Inputs {
@@ -183,7 +184,7 @@ func (m *maker) upstream(p *Plan) {
 				continue
 			}
 			for _, w := range p.Subs {
-				if slices.ContainsFunc(w.Outputs, func(o Output) bool { return o.Topic == in.Topic }) {
+				if writes(&w, in.Topic, merged(p.Subs[i].Inputs)) {
 					for part := range w.Tasks {
 						in.Upstream = append(in.Upstream, TaskID{Sub: w.ID, Partition: part})
 					}
@@ -191,6 +192,23 @@ func (m *maker) upstream(p *Plan) {
 			}
 		}
 	}
+}
+
+// writes reports whether a sub-topology writes a repartition topic, and notes how
+// that is read.
+func writes(w *Sub, topic string, merged bool) (found bool) {
+	for i := range w.Outputs {
+		if o := &w.Outputs[i]; o.Repartition && o.Topic == topic {
+			found = true
+			o.Merged = merged
+		}
+	}
+	return found
+}
+
+// merged reports whether inputs are several topics.
+func merged(ins []Input) bool {
+	return slices.ContainsFunc(ins, func(in Input) bool { return in.Topic != ins[0].Topic })
 }
 
 func (m *maker) topics(p *Plan) []Topic {

@@ -51,6 +51,9 @@ type Output struct {
 	Topic       string // the full name
 	Partitions  int32
 	Repartition bool
+	// Merged: what reads this repartition topic has other inputs too, so that its
+	// order must be made of what each task sent, not of when it came.
+	Merged bool
 }
 
 // Store is a store of a sub-topology, one instance per task.

@@ -1,6 +1,8 @@
 package task
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -15,6 +17,7 @@ type input struct {
 	tp          record.TopicPartition
 	sources     []int // indexes into Sub.Sources: several operators may read one topic
 	repartition bool
+	table       bool           // it goes first at equal times
 	timed       int            // the source whose extractor gives event time; -1: the record's timestamp is it
 	upstream    []UpstreamTime // of a repartition topic
 
@@ -32,6 +35,11 @@ type input struct {
 	// emptySince is when a task with several inputs first found this one without data.
 	emptySince time.Time
 
+	// Of a repartition input that is merged with others: see lane.go.
+	lanes []lane
+	read  record.Offset // where dealing out goes on
+	chunk []byte        // memory of parcels
+
 	records, bytes int64 // processed since the last commit
 	moved          bool  // next has passed records or batches since the last commit
 }
@@ -43,6 +51,8 @@ type Position struct {
 	Offset    record.Offset
 }
 
+// newInputs are a task's inputs in the order of the merge: tables first, then as
+// the operators that read them are defined.
 func newInputs(topo *topology.Topology, sub *plan.Sub, id plan.TaskID) []*input {
 	var ins []*input
 	at := map[string]*input{}
@@ -63,10 +73,20 @@ func newInputs(topo *topology.Topology, sub *plan.Sub, id plan.TaskID) []*input 
 			in.upstream = append(in.upstream, UpstreamTime{Task: u, Time: processor.NoTime})
 		}
 		in.takeExtractor(topo, sub, i)
+		in.table = topo.Nodes[sub.Sources[i]].Table
 		at[p.Topic] = in
 		ins = append(ins, in)
 	}
+	slices.SortStableFunc(ins, func(a, b *input) int { return cmp.Compare(rank(a), rank(b)) })
 	return ins
+}
+
+// rank is lower for inputs that go first at equal times.
+func rank(in *input) int {
+	if in.table {
+		return 0
+	}
+	return 1
 }
 
 // takeExtractor makes a source's extractor the input's; of several, the first one counts.
@@ -82,6 +102,7 @@ func (in *input) drop() {
 		b.Release()
 	}
 	in.queue, in.hasHead = in.queue[:0], false
+	in.lanes, in.chunk = nil, nil
 	in.records, in.bytes, in.moved = 0, 0, false
 }
 
@@ -156,7 +177,11 @@ func (in *input) fill() error {
 // finish releases the first batch, which has been read to its end.
 func (in *input) finish(b logclient.Batch) error {
 	err := b.Err()
-	if err == nil {
+	switch {
+	case err != nil:
+	case in.lanes != nil:
+		in.read = b.NextOffset()
+	default:
 		in.next = b.NextOffset()
 		in.moved = true
 	}

@@ -101,6 +101,9 @@ func (t *Task) Send(sink int, r *processor.Record, partition int32) error {
 		binary.BigEndian.PutUint64(t.out.time[:], uint64(r.StreamTime))
 		hs = append(hs, record.Header{Key: headerTime, Value: t.out.time[:]})
 	}
+	if o.Merged {
+		hs = append(hs, record.Header{Key: headerFrom, Value: t.name})
+	}
 	t.out.headers = hs
 	v := record.View{Key: r.Key, Value: r.Value, Headers: hs, Timestamp: r.Timestamp}
 	t.outs[sink].Records++

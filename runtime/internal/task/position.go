@@ -14,10 +14,10 @@ import (
 // its transactions: where it stands in its inputs and in time. With the stores'
 // changelogs it is the task's whole committed state.
 //
-// Its key is PositionKey. Its value, version 1 (all numbers are varints as in
+// Its key is PositionKey. Its value, version 2 (all numbers are varints as in
 // encoding/binary, signed ones zigzag; strings have their length before them):
 //
-//	version     byte     1
+//	version     byte     2
 //	streamTime  varint   ms; the least int64 before the first record
 //	maxEvent    varint   ms; the greatest timestamp seen in any input
 //	sent        varint   ms; the last watermark sent downstream
@@ -30,7 +30,8 @@ import (
 //	  offset    varint   next to read
 //	  flags     byte     1: had a record
 //	  time      varint   ms; the greatest timestamp seen
-//	  upstream  uvarint  how many; each: sub uvarint, partition uvarint, state byte, time varint
+//	  upstream  uvarint  how many; each: sub uvarint, partition uvarint, state byte, time varint,
+//	                     next varint (not in version 1)
 //	frontier    bytes    uvarint length, then Unit.Frontier
 type PositionRecord struct {
 	StreamTime int64
@@ -68,6 +69,9 @@ type UpstreamTime struct {
 	Task  plan.TaskID
 	State UpstreamState
 	Time  int64
+	// Next, of an input that is merged with others, is the first offset of what
+	// the task sent that was not processed: at least the input's Offset.
+	Next record.Offset
 }
 
 // UpstreamState says what is known of an upstream task.
@@ -79,7 +83,7 @@ const (
 	Heard                        // Time is its stream time
 )
 
-const positionVersion = 1
+const positionVersion = 2
 
 // PositionKey is the key of a task's position record.
 func PositionKey(id plan.TaskID) string { return "task/" + id.String() }
@@ -107,6 +111,7 @@ func (p *PositionRecord) Append(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, uint64(u.Task.Partition))
 			dst = append(dst, byte(u.State))
 			dst = binary.AppendVarint(dst, u.Time)
+			dst = binary.AppendVarint(dst, int64(u.Next))
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(p.Frontier)))
@@ -125,8 +130,9 @@ var errShort = errors.New("it ends early")
 // DecodePosition decodes a position record.
 func DecodePosition(b []byte) (*PositionRecord, error) {
 	d := &decoder{b: b}
-	if v := d.byte(); d.err == nil && v != positionVersion {
-		return nil, fmt.Errorf("position record of version %d, this program knows %d: run a newer millstream", v, positionVersion)
+	version := d.byte()
+	if d.err == nil && (version == 0 || version > positionVersion) {
+		return nil, fmt.Errorf("position record of version %d, this program knows those to %d: run a newer millstream", version, positionVersion)
 	}
 	p := &PositionRecord{StreamTime: d.varint(), MaxEvent: d.varint(), Sent: d.varint()}
 	flags := d.byte()
@@ -136,10 +142,14 @@ func DecodePosition(b []byte) (*PositionRecord, error) {
 		in := InputPosition{Topic: string(d.bytes()), Partition: record.Partition(d.uint31()), Offset: record.Offset(d.varint())}
 		in.Seen, in.Time = d.byte()&1 != 0, d.varint()
 		for range d.count(4) {
-			in.Upstream = append(in.Upstream, UpstreamTime{
+			u := UpstreamTime{
 				Task:  plan.TaskID{Sub: int(d.uint31()), Partition: int32(d.uint31())},
 				State: UpstreamState(d.byte()), Time: d.varint(),
-			})
+			}
+			if version > 1 {
+				u.Next = record.Offset(d.varint())
+			}
+			in.Upstream = append(in.Upstream, u)
 		}
 		p.Inputs = append(p.Inputs, in)
 	}

@@ -43,6 +43,7 @@ type Config struct {
 type Task struct {
 	cfg     Config
 	sub     *plan.Sub
+	name    []byte // the id, as records carry it
 	inputs  []*input
 	overlay *overlay
 	stores  []storeState
@@ -97,7 +98,7 @@ type Volume struct{ Records, Bytes int64 }
 // New makes a task. Start must be called before anything else.
 func New(cfg Config) *Task {
 	sub := &cfg.Plan.Subs[cfg.ID.Sub]
-	t := &Task{cfg: cfg, sub: sub}
+	t := &Task{cfg: cfg, sub: sub, name: []byte(cfg.ID.String())}
 	t.overlay = newOverlay(cfg.ID.Key(), sub.Stores, cfg.DB)
 	t.stores = make([]storeState, len(sub.Stores))
 	for i, s := range sub.Stores {
@@ -159,6 +160,9 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 				in.seen, in.time = p.Seen, p.Time
 				restoreUpstream(in.upstream, p.Upstream)
 			}
+		}
+		if in.repartition && len(t.inputs) > 1 {
+			in.openLanes()
 		}
 	}
 	t.publishPositions()

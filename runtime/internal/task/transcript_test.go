@@ -78,8 +78,9 @@ func (u *scripted) Running() string              { return "op" }
 
 // driver runs the commands of a transcript:
 //
-//	task external|repartition ... [bounded] [idle=D] [wait=D]   one input per word, of 2 upstream tasks each
-//	feed INPUT TS VALUE [carried]                               a batch of one record
+//	task external|table|repartition ... [bounded] [idle=D] [wait=D]   one input per word, of 2 upstream tasks each
+//	feed INPUT TS VALUE [carried] [from=TASK]                   a batch of one record
+//	again OFFSET feed|mark ...                                  the same, from that offset on
 //	mark INPUT TASK TS|none                                     a batch of one watermark record
 //	work | tick | commit | abort | end MS | ends INPUT OFFSET | +DURATION
 type driver struct {
@@ -127,7 +128,8 @@ func (d *driver) open(words []string) {
 			in.Upstream = []plan.TaskID{{Sub: 7, Partition: 0}, {Sub: 7, Partition: 1}}
 		}
 		sub.Inputs = append(sub.Inputs, in)
-		sub.Sources = append(sub.Sources, 0)
+		sub.Sources = append(sub.Sources, topology.NodeID(len(topo.Nodes)))
+		topo.Nodes = append(topo.Nodes, topology.Node{Name: in.Topic, Table: w == "table"})
 	}
 	topo.Build = func(_ topology.SubTopology, h processor.Host) (processor.Unit, error) {
 		return &scripted{d: d, h: h, next: processor.MaxTime}, nil
@@ -156,11 +158,19 @@ func (d *driver) do(f []string) error {
 	case "feed":
 		ms, _ := strconv.ParseInt(f[2], 10, 64)
 		v := record.View{Timestamp: ms, Key: []byte("k"), Value: []byte(f[3])}
-		if len(f) > 4 {
-			c, _ := strconv.ParseInt(f[4], 10, 64)
-			v.Headers = []record.Header{{Key: "user"}, {Key: headerTime, Value: binary.BigEndian.AppendUint64(nil, uint64(c))}}
+		for _, w := range f[4:] {
+			if from, ok := strings.CutPrefix(w, "from="); ok {
+				v.Headers = append(v.Headers, record.Header{Key: headerFrom, Value: []byte(from)})
+				continue
+			}
+			c, _ := strconv.ParseInt(w, 10, 64)
+			v.Headers = append(v.Headers, record.Header{Key: "user"}, record.Header{Key: headerTime, Value: binary.BigEndian.AppendUint64(nil, uint64(c))})
 		}
 		d.feed(f[1], v)
+	case "again": // OFFSET, then a command: what a reader brings once more after a restart
+		n, _ := strconv.ParseInt(f[1], 10, 64)
+		d.next[f[3]] = record.Offset(n)
+		return d.do(f[2:])
 	case "mark":
 		ms := processor.NoTime
 		if f[3] != "none" {

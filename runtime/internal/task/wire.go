@@ -17,10 +17,13 @@ import (
 //	__millstream.watermark  the id of the upstream task, "<sub>_<partition>"; the record's key
 //	                        is null, its value the 8 bytes of that task's stream time, of
 //	                        processor.NoTime for "idle, I never had a record"
+//	__millstream.from       the id of the upstream task that sent the record; only where the
+//	                        reader merges the topic with other inputs
 const (
 	headerPrefix    = "__millstream."
 	headerTime      = headerPrefix + "time"
 	headerWatermark = headerPrefix + "watermark"
+	headerFrom      = headerPrefix + "from"
 )
 
 // internalHeaders looks at a repartition record's headers: the carried time
@@ -39,6 +42,16 @@ func internalHeaders(hs []record.Header) (carried int64, hasTime bool, watermark
 		}
 	}
 	return carried, hasTime, watermark
+}
+
+// sender is the task that sent a record; nil if it does not say.
+func sender(hs []record.Header) []byte {
+	for i := range hs {
+		if hs[i].Key == headerFrom {
+			return hs[i].Value
+		}
+	}
+	return nil
 }
 
 // appendHeaders converts headers, leaving out the reserved ones.

@@ -187,20 +187,28 @@ func (t *Task) one(in *input, now time.Time) error {
 		}
 		r.StreamTime = max(t.streamTime, r.Timestamp)
 	}
+	if err := t.process(in); err != nil {
+		return err
+	}
+	in.next = v.Offset + 1
+	return nil
+}
+
+// process hands the record to the operators that read the input.
+func (t *Task) process(in *input) error {
 	for _, source := range in.sources {
 		if t.streamTime >= t.unit.NextTime() {
 			if err := t.unit.Advance(t.streamTime); err != nil {
 				return t.fail(err)
 			}
 		}
-		if err := t.unit.Process(source, r); err != nil || t.err != nil {
+		if err := t.unit.Process(source, &t.rec); err != nil || t.err != nil {
 			if err := t.bad(err); err != nil {
 				return err
 			}
 			break
 		}
 	}
-	in.next = v.Offset + 1
 	return nil
 }
 
@@ -208,7 +216,7 @@ func (t *Task) takeWatermark(in *input, from []byte, now time.Time) error {
 	id, ok := parseTaskID(from)
 	ms, okTime := time64(in.head.Value)
 	if !ok || !okTime || !in.watermark(id, ms) {
-		return t.fail(fmt.Errorf("%w from %q", ErrBadWatermark, from))
+		return t.badWatermark(from)
 	}
 	in.next = in.head.Offset + 1
 	in.moved, t.dirty = true, true
@@ -216,105 +224,8 @@ func (t *Task) takeWatermark(in *input, from []byte, now time.Time) error {
 	return t.fail(t.observe(now))
 }
 
-// workMerged takes the record with the least timestamp among the inputs' heads,
-// ties in the order of the sources, as long as no input must be waited for.
-func (t *Task) workMerged(now time.Time, ends Ends, maxBytes int64) (n int64, err error) {
-	for {
-		if n&63 == 63 && t.full(maxBytes) {
-			return n, nil
-		}
-		in, err := t.choose(now, ends)
-		if in == nil || err != nil {
-			return n, err
-		}
-		if err := t.one(in, now); err != nil {
-			return n, err
-		}
-		n++
-	}
-}
-
-// choose picks the input to read from; nil if there is none, or if one without
-// data must be waited for.
-func (t *Task) choose(now time.Time, ends Ends) (best *input, err error) {
-	missing := false
-	for _, in := range t.inputs {
-		if err := t.fill(in); err != nil {
-			return nil, fmt.Errorf("task %v: read %s-%d: %w", t.cfg.ID, in.tp.Topic, in.tp.Partition, err)
-		}
-		if !in.hasHead {
-			missing = t.waitFor(in, now, ends) || missing
-			continue
-		}
-		in.emptySince = time.Time{}
-		if in.repartition && isWatermark(in.head.Headers) {
-			return in, nil // it has no place in the order of records
-		}
-		if best == nil || in.headAt < best.headAt {
-			best = in
-		}
-	}
-	t.waiting = best != nil && missing
-	if t.waiting {
-		return nil, nil
-	}
-	return best, nil
-}
-
-// fill makes an input's head the next record, and finds its event time.
-func (t *Task) fill(in *input) error {
-	if in.hasHead {
-		return nil
-	}
-	if err := in.fill(); err != nil || !in.hasHead {
-		return err
-	}
-	in.headAt = in.head.Timestamp
-	if in.timed < 0 {
-		return nil
-	}
-	r := processor.Record{Key: in.head.Key, Value: in.head.Value, Timestamp: in.head.Timestamp,
-		Topic: in.tp.Topic, Partition: int32(in.tp.Partition), Offset: int64(in.head.Offset)}
-	if ms, err := t.unit.EventTime(in.timed, &r); err == nil {
-		in.headAt = ms // one that does not decode is dealt with when its turn comes
-	}
-	return nil
-}
-
-// waitFor reports whether an input without data holds the others up: in a
-// bounded run until it has ended; else while the log has more of it, and for
-// MaxTaskIdle from when it was first found empty.
-func (t *Task) waitFor(in *input, now time.Time, ends Ends) bool {
-	if t.cfg.Bounded {
-		return !in.ended()
-	}
-	if in.emptySince.IsZero() {
-		in.emptySince = now
-	}
-	return now.Sub(in.emptySince) < t.cfg.MaxTaskIdle || (ends != nil && in.next < ends(in.tp))
-}
-
-// Waiting reports whether an input without data holds the others up, and for
-// how much longer at most; 0 if until data comes.
-func (t *Task) Waiting(now time.Time) (left time.Duration, ok bool) {
-	if !t.waiting || t.cfg.Bounded {
-		return 0, t.waiting
-	}
-	for _, in := range t.inputs {
-		if !in.hasHead && !in.emptySince.IsZero() {
-			left = max(left, t.cfg.MaxTaskIdle-now.Sub(in.emptySince))
-		}
-	}
-	return left, true
-}
-
-func isWatermark(hs []record.Header) bool {
-	for i := range hs {
-		if hs[i].Key == headerWatermark {
-			return true
-		}
-	}
-	return false
+func (t *Task) badWatermark(from []byte) error {
+	return t.fail(fmt.Errorf("%w from %q", ErrBadWatermark, from))
 }
 
 // bad decides about an error of Process: a record that does not decode has its
