@@ -89,6 +89,11 @@ func (w *worker) report(t *task.Task, c task.Counts, inputs []task.Processed, no
 			h.Late(op, n)
 		}
 	}
+	if h.Dropped != nil {
+		for op, n := range c.Dropped {
+			h.Dropped(op, n)
+		}
+	}
 	if h.DeadLettered != nil && c.DeadLettered > 0 {
 		h.DeadLettered("task", c.DeadLettered)
 	}
