@@ -17,7 +17,7 @@ type Option struct {
 	value any
 }
 
-type optionKind uint16
+type optionKind uint32
 
 const (
 	optNamed optionKind = 1 << iota
@@ -30,12 +30,24 @@ const (
 	optPartitions
 	optKeepLate
 	optNoChangelog
+	optUses
+	optOnTimer
+	optEvery
+	optWaitForAll
+	optEndOfInput
+	optMistake
+	optNothing // no option at all
 )
+
+// repeatable options may be given more than once: their values are kept as a []any.
+const repeatable = optUses | optOnTimer
 
 var optionNames = map[optionKind]string{
 	optNamed: "Named", optStore: "Store", optEmit: "Emit...", optKeys: "Keys", optValues: "Values",
 	optEventTime: "EventTime", optPartitioner: "Partitioner", optPartitions: "Partitions",
 	optKeepLate: "KeepLate", optNoChangelog: "NoChangelog",
+	optUses: "Uses", optOnTimer: "OnTimer", optEvery: "Every", optWaitForAll: "WaitForAll",
+	optEndOfInput: "EndOfInput", optMistake: "Mistake",
 }
 
 // Named gives the operator its name, which errors, metrics and internal topics
@@ -79,13 +91,23 @@ func Partitioner[K, V any](fn func(k K, v V, partitions int32) int32) Option {
 // repartition topic. Default: that of the widest input.
 func Partitions(n int32) Option { return Option{optPartitions, n} }
 
-// KeepLate sends a windowed aggregate's late records to the dead-letter topic.
+// KeepLate sends a windowed aggregate's late records, and those that a function of
+// Process calls late, to the dead-letter topic.
 // Default: they are only counted.
 func KeepLate() Option { return Option{optKeepLate, true} }
 
 // NoChangelog keeps the state out of the log: it is lost with the local directory
 // and is rebuilt from nothing.
 func NoChangelog() Option { return Option{optNoChangelog, true} }
+
+// Mistake, of any verb, is a mistake that Build reports with the operator's name:
+// for packages that make verbs of their own out of these. A nil error is none.
+func Mistake(err error) Option {
+	if err == nil {
+		return Option{kind: optNothing}
+	}
+	return Option{optMistake, err}
+}
 
 // options are a verb's options, taken apart.
 type options struct {
@@ -100,8 +122,15 @@ func parse(verb string, allowed optionKind, opts []Option) options {
 		switch {
 		case x.kind == 0:
 			o.errs = append(o.errs, errors.New("an option is empty"))
+		case x.kind == optNothing:
+		case x.kind == optMistake:
+			o.errs = append(o.errs, x.value.(error))
 		case x.kind&allowed == 0:
 			o.errs = append(o.errs, fmt.Errorf("option %s does not belong to %s", optionNames[x.kind], verb))
+		case x.kind&repeatable != 0:
+			o.given |= x.kind
+			list, _ := o.value[x.kind].([]any)
+			o.value[x.kind] = append(list, x.value)
 		case o.given&x.kind != 0:
 			o.errs = append(o.errs, fmt.Errorf("option %s is given twice", optionNames[x.kind]))
 		default:

@@ -41,11 +41,29 @@ func (c *store[V]) sort(t *table[V]) {
 	})
 }
 
+// cut leaves those of c.sorted whose keys are in [from, to); a nil to has no end.
+func (c *store[V]) cut(t *table[V], from, to []byte) {
+	at := func(key []byte) int {
+		i, _ := slices.BinarySearchFunc(c.sorted, key, func(r sortRef, key []byte) int { return bytes.Compare(t.key(t.entry(r.idx)), key) })
+		return i
+	}
+	if to != nil {
+		c.sorted = c.sorted[:at(to)]
+	}
+	if n := at(from); n > 0 {
+		c.sorted = c.sorted[:copy(c.sorted, c.sorted[n:])]
+	}
+}
+
 // ascend calls fn for the values of t in key order. Where t is not complete,
 // the backend's entries in [from, to) that t does not know are merged in; their
-// keys there begin with a prefix of skip bytes.
+// keys there begin with a prefix of skip bytes. Without a prefix the bounds hold
+// for t as well.
 func (c *store[V]) ascend(t *table[V], complete bool, from, to []byte, skip int, fn func(key []byte, v V, timestampMS int64) error) error {
 	c.sort(t)
+	if skip == 0 {
+		c.cut(t, from, to)
+	}
 	next := 0
 	// cached calls fn for the cached entries below key (nil: all) and reports
 	// whether key itself is cached.

@@ -146,12 +146,17 @@ func (c *KV[V]) Dirty(fn func(key []byte, e *Entry[V]) error) error {
 // Key and value are borrowed: a value that is not cached may alias memory that
 // is used again after fn. fn must not call the cache.
 func (c *KV[V]) Ascend(fn func(key []byte, v V, timestampMS int64) error) error {
+	return c.Range(nil, nil, fn)
+}
+
+// Range is Ascend for the keys with from <= key < to; a nil to has no end.
+func (c *KV[V]) Range(from, to []byte, fn func(key []byte, v V, timestampMS int64) error) error {
 	if !c.probed {
 		if err := c.probe(); err != nil {
 			return err
 		}
 	}
-	return c.ascend(&c.t, c.complete, nil, nil, 0, fn)
+	return c.ascend(&c.t, c.complete, from, to, 0, fn)
 }
 
 // Flush hands every changed entry to the changelog, once.

@@ -54,8 +54,9 @@ type Ctx struct {
 	raw    bool
 	null   bool // the value is null: a tombstone
 
-	node topology.NodeID // whose user function runs or ran last
-	err  error
+	node   topology.NodeID // whose user function runs or ran last
+	err    error
+	target int64 // during Unit.Advance: what stream time rises to
 }
 
 // Topic, Partition and Offset of the input record; "", -1 and -1 if a commit or

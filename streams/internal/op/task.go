@@ -16,7 +16,8 @@ type Task struct {
 	host   processor.Host
 	budget *cache.Budget
 	built  map[topology.NodeID]any
-	tables map[topology.NodeID]any // *holder[V], by the operator that owns the store
+	tables map[topology.NodeID]any   // *holder[V], by the operator that owns the store
+	states map[topology.NodeID][]any // *State[K, V], by the operator that owns the store
 	unit   *Unit
 }
 
@@ -43,6 +44,7 @@ func NewTask(t *topology.Topology, sub topology.SubTopology, h processor.Host) (
 		budget: cache.NewBudget(h.CacheBytes()),
 		built:  map[topology.NodeID]any{},
 		tables: map[topology.NodeID]any{},
+		states: map[topology.NodeID][]any{},
 		unit:   &Unit{topo: t, sources: make([]Source, len(sub.Sources))},
 	}, nil
 }
@@ -66,6 +68,8 @@ func (t *Task) Unit() *Unit {
 	return t.unit
 }
 
+// addState adds a part of an operator that has state, or work to do by time, to
+// the unit; an operator may have several.
 func (t *Task) addState(id topology.NodeID, s stateOp) {
 	t.unit.states = append(t.unit.states, nodeState{id, s})
 	if w, ok := s.(windowOp); ok {

@@ -20,12 +20,14 @@ type stateOp interface {
 	usage() processor.Usage
 }
 
-// windowOp is an operator with a window store.
+// windowOp is an operator that has work when stream time rises: one with a window
+// store, with timers, or with a function for every so much of time.
 type windowOp interface {
-	// times are where the operator keeps the stream time of its next close or
-	// expiry, and the stream time up to which it has advanced.
+	// times are where the operator keeps the stream time of its next work (a close,
+	// an expiry, a timer), and the stream time up to which it has advanced.
 	times() (due, advanced *int64)
-	// advance does what is due first: one window closes, or windows expire.
+	// advance does what is due first: one window closes, or windows expire, or the
+	// timers of one key fire.
 	advance(c *Ctx) error
 	restore(advanced int64) error
 	lastEnd(timestampMS int64) int64
@@ -58,8 +60,8 @@ type Unit struct {
 var _ processor.Unit = (*Unit)(nil)
 
 func (u *Unit) order() {
-	slices.SortFunc(u.states, func(a, b nodeState) int { return cmp.Compare(a.id, b.id) })
-	slices.SortFunc(u.windows, func(a, b nodeWindow) int { return cmp.Compare(a.id, b.id) })
+	slices.SortStableFunc(u.states, func(a, b nodeState) int { return cmp.Compare(a.id, b.id) })
+	slices.SortStableFunc(u.windows, func(a, b nodeWindow) int { return cmp.Compare(a.id, b.id) })
 }
 
 // Process: see processor.Unit.
@@ -93,6 +95,7 @@ func (u *Unit) NextTime() int64 {
 // Advance: see processor.Unit. What one operator's closing window emits may open
 // a window of the next one that is due as well.
 func (u *Unit) Advance(streamTimeMS int64) error {
+	u.ctx.target = streamTimeMS
 	for {
 		next, at := -1, processor.MaxTime
 		for i := range u.windows {
