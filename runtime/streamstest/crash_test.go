@@ -21,10 +21,10 @@ func steps(t *testing.T, in []event, o streamstest.Options) (n int) {
 // of its steps, with and without a checkpoint before, and goes on: what is
 // committed at the end is always the fold over the input, every window once.
 func TestACrashAfterAnyStepChangesNothing(t *testing.T) {
-	in := events(40, 2)
+	in := events(12, 2)
 	o := streamstest.Options{Partitions: 2, CommitEvery: 3}
 	n := steps(t, in, o)
-	if n < 50 {
+	if n < 40 {
 		t.Fatalf("the program has %d steps, expected more", n)
 	}
 	for _, checkpoint := range []bool{false, true} {
@@ -47,7 +47,7 @@ func TestACrashAfterAnyStepChangesNothing(t *testing.T) {
 }
 
 func TestACrashInACommitOrACheckpointChangesNothing(t *testing.T) {
-	in := events(60, 3)
+	in := events(20, 3)
 	o := streamstest.Options{Partitions: 2, CommitEvery: 4}
 	n := steps(t, in, o)
 	crashes := 0

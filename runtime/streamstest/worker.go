@@ -21,11 +21,17 @@ type worker struct {
 	n       int
 	ids     []plan.TaskID
 	tasks   []*task.Task // as ids
+	inputs  []input
 	byInput map[record.TopicPartition]*task.Task
 	reader  logclient.Reader
 	writer  logclient.Writer
 	batches int  // read since the last commit
 	due     bool // a commit
+}
+
+type input struct {
+	tp   record.TopicPartition
+	task *task.Task
 }
 
 // nothing is a context that is over: a Poll with it does not wait.
@@ -52,6 +58,7 @@ func (w *worker) restore(ctx context.Context, positions map[string][]byte, topic
 		w.tasks = append(w.tasks, t)
 		for _, tp := range t.Inputs() {
 			w.byInput[tp] = t
+			w.inputs = append(w.inputs, input{tp, t})
 		}
 		keep = keep || t.KeepChunks()
 	}
@@ -152,14 +159,12 @@ func (d *Driver) startOf(ctx context.Context, t *task.Task, last *task.PositionR
 
 // work processes one batch.
 func (w *worker) work() (did bool, err error) {
-	for _, t := range w.tasks { // what an earlier step could not yet use
-		for _, tp := range t.Inputs() {
-			if t.Queued(tp) == 0 {
-				continue
-			}
-			if n, err := w.run(t); n > 0 || err != nil {
-				return true, err
-			}
+	for _, in := range w.inputs { // what an earlier step could not yet use
+		if in.task.Queued(in.tp) == 0 {
+			continue
+		}
+		if n, err := w.run(in.task); n > 0 || err != nil {
+			return true, err
 		}
 	}
 	batches, err := w.reader.Poll(nothing, 1)

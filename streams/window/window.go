@@ -41,6 +41,9 @@ type Windowed[K any] struct {
 	Window
 }
 
+// String is the key, an at sign, and the window.
+func (w Windowed[K]) String() string { return fmt.Sprint(w.Key) + "@" + w.Window.String() }
+
 // Serde is the serde of windowed keys whose window size is not known: Kafka's
 // TimeWindowedSerializer, see SerdeOf. Decoded windows end at the end of time.
 func (Windowed[K]) Serde() serde.Serde[Windowed[K]] {

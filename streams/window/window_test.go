@@ -82,6 +82,9 @@ func TestWrongWindowsSayWhatIsWrong(t *testing.T) {
 func TestWindowedKeysAreKafkas(t *testing.T) {
 	s := SerdeOf(serde.String(), time.Minute)
 	k := Windowed[string]{Key: "host", Window: Window{Start: 60_000, End: 120_000}}
+	if got := k.String(); got != "host@1970-01-01T00:01:00Z/1970-01-01T00:02:00Z" {
+		t.Errorf("it prints as %s", got)
+	}
 	b, err := s.Append(nil, k)
 	if err != nil || string(b) != "host\x00\x00\x00\x00\x00\x00\xea\x60" {
 		t.Errorf("got %q, %v", b, err)
