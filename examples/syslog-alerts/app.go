@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/runtime/engine"
@@ -19,14 +20,18 @@ type app struct {
 	std    stdio
 	dir    string
 	temp   bool
-	source *countedSource
+	source connectors.Source
 	front  *front // nil without -http
-	late   atomic.Int64
+
+	once            sync.Once
+	opened          chan struct{} // closed when the source is open and the engine runs
+	lines, bad      atomic.Int64  // committed
+	late, delivered atomic.Int64  // lines; alerts that the webhook has acknowledged
 }
 
 // newApp makes the directory of a run and listens on -http.
 func newApp(c config, std stdio, source connectors.Source) (a *app, err error) {
-	a = &app{c: c, std: std, dir: c.dir, source: &countedSource{Source: source, opened: make(chan struct{})}}
+	a = &app{c: c, std: std, dir: c.dir, source: source, opened: make(chan struct{})}
 	if c.http != "" {
 		if a.front, err = newFront(c.http); err != nil {
 			return nil, err
@@ -63,20 +68,57 @@ func (a *app) engineConfig() engine.Config {
 		Partitions: int32(a.c.partitions),
 		Workers:    a.c.workers,
 		Settings:   a.c.settings(),
-		Sources:    []engine.Source{{Name: "syslog", Topic: syslogTopic, Partitions: linePartitions(a.c), Source: a.source}},
+		Sources:    []engine.Source{{Name: sourceName, Topic: syslogTopic, Partitions: linePartitions(a.c), Source: a.source}},
 		Logger:     slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if a.front != nil {
 		cfg.Hooks = a.front.Hooks()
 	}
-	count := cfg.Hooks.Late
-	cfg.Hooks.Late = func(op string, records int64) {
+	a.count(&cfg.Hooks)
+	return cfg
+}
+
+// count adds the counts of the summary to the hooks that are there. They are of
+// committed transactions.
+func (a *app) count(h *engine.Hooks) {
+	late, dead, source, state, sink := h.Late, h.DeadLettered, h.Source, h.SourceState, h.Sink
+	h.Late = func(op string, records int64) {
 		a.late.Add(records)
-		if count != nil {
-			count(op, records)
+		if late != nil {
+			late(op, records)
 		}
 	}
-	return cfg
+	h.DeadLettered = func(stage string, records int64) {
+		if stage == sourceName {
+			a.bad.Add(records)
+			a.lines.Add(records)
+		}
+		if dead != nil {
+			dead(stage, records)
+		}
+	}
+	h.Source = func(name string, records, bytes int64, err error) {
+		a.lines.Add(records)
+		if source != nil {
+			source(name, records, bytes, err)
+		}
+	}
+	h.SourceState = func(s engine.SourceSnapshot) {
+		if s.State == "running" {
+			a.once.Do(func() { close(a.opened) })
+		}
+		if state != nil {
+			state(s)
+		}
+	}
+	h.Sink = func(name string, records, bytes int64, took time.Duration, err error) {
+		if name == webhookName {
+			a.delivered.Add(records)
+		}
+		if sink != nil {
+			sink(name, records, bytes, took, err)
+		}
+	}
 }
 
 // linePartitions is the number of partitions of the lines' topic; 0: as -partitions
@@ -109,38 +151,8 @@ func (a *app) run(ctx context.Context, cfg engine.Config) (err error) {
 
 // report tells what became of the input, on stderr.
 func (a *app) report(alerts int64) {
-	fmt.Fprintf(a.std.err, "%d lines in, %d bad, %d late, %d alerts\n", a.source.lines.Load(), a.source.bad.Load(), a.late.Load(), alerts)
-	if n := a.source.bad.Load() + a.late.Load(); n > 0 && !a.temp {
+	fmt.Fprintf(a.std.err, "%d lines in, %d bad, %d late, %d alerts\n", a.lines.Load(), a.bad.Load(), a.late.Load(), alerts)
+	if n := a.bad.Load() + a.late.Load(); n > 0 && !a.temp {
 		fmt.Fprintf(a.std.err, "the bad and the late ones are kept in the topic %s in %s\n", deadLettersTopic, a.dir)
 	}
-}
-
-// countedSource counts what a source reads.
-type countedSource struct {
-	connectors.Source
-	lines, bad atomic.Int64
-	once       sync.Once
-	opened     chan struct{} // closed when the engine is ready to read
-}
-
-func (s *countedSource) Open(ctx context.Context, cfg connectors.SourceContext, position []byte) error {
-	err := s.Source.Open(ctx, cfg, position)
-	if err == nil {
-		s.once.Do(func() { close(s.opened) })
-	}
-	return err
-}
-
-func (s *countedSource) Read(ctx context.Context, out *connectors.Batch) error {
-	before := out.Len()
-	err := s.Source.Read(ctx, out)
-	var bad int64
-	for _, r := range out.Records()[before:] {
-		if r.DeadLetter != "" {
-			bad++
-		}
-	}
-	s.bad.Add(bad)
-	s.lines.Add(int64(out.Len() - before))
-	return err
 }

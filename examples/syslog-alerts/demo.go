@@ -38,7 +38,7 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 	go func() {
 		defer stop() // ends the engine, which drains first
 		select {
-		case <-a.source.opened:
+		case <-a.opened:
 		case <-running.Done():
 		}
 		start = time.Now()
@@ -58,7 +58,7 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 	if err := a.account(gen.sent.Load(), src.Stats()); err != nil {
 		return err
 	}
-	in := a.source.lines.Load()
+	in := a.lines.Load()
 	fmt.Fprintf(std.out, "%d lines in, %d alerts out, %.0f records/s, p50 %s ms, p99 %s ms\n",
 		in, alerts.count(), float64(in)/end.Sub(start).Seconds(), inMS(alerts.quantile(0.50)), inMS(alerts.quantile(0.99)))
 	return nil

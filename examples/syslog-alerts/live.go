@@ -20,7 +20,15 @@ const idleAfter = 5 * time.Second
 // newListener makes the syslog source of -udp, -tcp, -tls and -unix, already
 // listening.
 func newListener(c config) (*syslog.Source, error) {
-	src := syslog.New(syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser()})
+	cfg := syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser()}
+	if c.tls != "" {
+		cfg.Listeners = append(cfg.Listeners, syslog.Listener{Transport: syslog.TLS, Address: c.tls,
+			TLS: syslog.TLSConfig{CertFile: c.tlsCert, KeyFile: c.tlsKey, ClientCAFile: c.tlsCA}})
+	}
+	if c.unix != "" {
+		cfg.Listeners = append(cfg.Listeners, syslog.Listener{Transport: syslog.Unixgram, Address: c.unix})
+	}
+	src := syslog.New(cfg)
 	return src, src.Listen()
 }
 
@@ -84,16 +92,18 @@ func runLive(ctx context.Context, c config, std stdio) (err error) {
 // comes in: "listening on udp=ADDR tcp=ADDR http=ADDR", of these what there is.
 func (a *app) tellWhenReady(ctx context.Context, src *syslog.Source) {
 	select {
-	case <-a.source.opened:
+	case <-a.opened:
 	case <-ctx.Done():
 		return
 	}
 	var on []string
-	if addr := src.UDPAddr(); addr != nil {
-		on = append(on, "udp="+addr.String())
-	}
-	if addr := src.TCPAddr(); addr != nil {
-		on = append(on, "tcp="+addr.String())
+	for _, at := range []struct {
+		name      string
+		transport syslog.Transport
+	}{{"udp", syslog.UDP}, {"tcp", syslog.TCP}, {"tls", syslog.TLS}, {"unix", syslog.Unixgram}} {
+		if addr := src.Addr(at.transport); addr != nil {
+			on = append(on, at.name+"="+addr.String())
+		}
 	}
 	if a.front != nil {
 		on = append(on, "http="+a.front.addr())

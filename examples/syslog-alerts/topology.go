@@ -8,11 +8,13 @@ import (
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
-// The program's name and topics.
+// The names of the program, its topics and its connectors.
 const (
 	appName     = "syslog-alerts"
 	syslogTopic = "syslog"
 	alertsTopic = "alerts"
+	sourceName  = "syslog"
+	webhookName = "webhook"
 )
 
 // buildTopology is what the program computes: lines that match, counted per key
