@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,6 +168,13 @@ func (t cqlType) equal(o cqlType) bool {
 		}
 	}
 	return true
+}
+
+// same is equal, the fields of user-defined types included.
+func (t cqlType) same(o cqlType) bool {
+	return t.equal(o) && slices.EqualFunc(t.args, o.args, cqlType.same) && slices.EqualFunc(t.fields, o.fields, func(a, b typeField) bool {
+		return a.name == b.name && a.typ.same(b.typ)
+	})
 }
 
 var (
