@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/runtime/internal/plan"
 	"github.com/millstream-io/millstream/runtime/internal/task"
 )
 
@@ -119,10 +121,8 @@ func (e *Engine) run(ctx context.Context) error {
 // sub-topologies in order, the sinks, the last checkpoints.
 func (e *Engine) conduct(ctx, work context.Context, stopSources func()) error {
 	if e.cfg.Bounded {
-		for _, s := range e.sources {
-			if err := await(ctx, work, s.ended); err != nil {
-				return e.interrupted(ctx, work, stopSources, err)
-			}
+		if err := e.awaitSources(ctx, work); err != nil {
+			return e.interrupted(ctx, work, stopSources, err)
 		}
 		if err := e.drain(ctx, work, true); err != nil {
 			return e.interrupted(ctx, work, stopSources, err)
@@ -202,6 +202,66 @@ func await(ctx, work context.Context, done <-chan struct{}) error {
 	}
 }
 
+// awaitSources waits until every source of a bounded run has ended. Inputs that
+// nobody will write any more have their end at once, so that a task that merges
+// them with others need not wait for the end of all.
+func (e *Engine) awaitSources(ctx, work context.Context) error {
+	ended := make(chan struct{}, len(e.sources))
+	for _, s := range e.sources {
+		go func() {
+			if await(ctx, work, s.ended) == nil {
+				ended <- struct{}{}
+			}
+		}()
+	}
+	done := map[string]bool{}
+	for n := 0; ; n++ {
+		var ins []plan.Input
+		for _, s := range e.plan.Subs {
+			for _, in := range s.Inputs {
+				if !done[in.Topic] && e.complete(in) {
+					done[in.Topic] = true
+					ins = append(ins, in)
+				}
+			}
+		}
+		if len(ins) > 0 {
+			if err := e.endInputs(ctx, ins); err != nil {
+				return err
+			}
+		}
+		if n == len(e.sources) {
+			return nil
+		}
+		if err := await(ctx, work, ended); err != nil {
+			return err
+		}
+	}
+}
+
+// complete reports whether nothing in this run will write an input any more.
+func (e *Engine) complete(in plan.Input) bool {
+	if in.Topic == plan.DeadLettersTopic(e.plan.App) {
+		return false
+	}
+	for _, s := range e.plan.Subs {
+		if slices.ContainsFunc(s.Outputs, func(o plan.Output) bool { return o.Topic == in.Topic }) {
+			return false
+		}
+	}
+	for _, s := range e.sources {
+		if s.cfg.Topic != in.Topic {
+			continue
+		}
+		select {
+		case <-s.ended:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // drain works every sub-topology off, upstream first. With end set that is the
 // end of input: stream time rises to the end of the window that holds the
 // greatest event time over all tasks, plus grace, so that every window closes.
@@ -245,8 +305,14 @@ func (e *Engine) drain(ctx, work context.Context, end bool) error {
 // setEnds tells the tasks of a sub-topology where their inputs end: where they
 // end now, as everything upstream is committed.
 func (e *Engine) setEnds(ctx context.Context, sub int) error {
+	return e.endInputs(ctx, e.plan.Subs[sub].Inputs)
+}
+
+// endInputs makes the ends that inputs have now those of the run. An end that the
+// tasks know already stays.
+func (e *Engine) endInputs(ctx context.Context, ins []plan.Input) error {
 	var tps []record.TopicPartition
-	for _, in := range e.plan.Subs[sub].Inputs {
+	for _, in := range ins {
 		for p := range in.Partitions {
 			tps = append(tps, record.TopicPartition{Topic: in.Topic, Partition: record.Partition(p)})
 		}
@@ -258,7 +324,9 @@ func (e *Engine) setEnds(ctx context.Context, sub int) error {
 	for _, w := range e.workers {
 		w.order(func() {
 			for i, tp := range tps {
-				w.ends[tp] = found[i].Offset
+				if _, known := w.ends[tp]; !known {
+					w.ends[tp] = found[i].Offset
+				}
 			}
 		})
 	}
