@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"time"
 	"unsafe"
-
-	gosyslog "github.com/leodido/go-syslog/v4"
-	"github.com/leodido/go-syslog/v4/rfc5424"
 )
 
 // Message is a view of one syslog line. Its methods read the line when they are
@@ -16,8 +13,8 @@ import (
 // until that function returns. Clone it to keep it. Strings that methods return
 // may be kept.
 //
-// Of a line that does not parse the methods return what its head says, or zero
-// values; such lines do not come out of this package's sources.
+// Of a line that does not parse the methods return what its priority says, or
+// zero values; such lines do not come out of this package's sources.
 type Message struct {
 	raw []byte
 }
@@ -44,7 +41,8 @@ func (m Message) Hostname() string {
 	if l, ok := scan(m.raw); ok {
 		return intern(m.raw[l.hostFrom:l.hostTo])
 	}
-	return deref(m.base().Hostname)
+	p, _ := dissect(m.raw)
+	return intern(m.raw[p.hostFrom:p.hostTo])
 }
 
 // AppName is the program: RFC 3164's tag, RFC 5424's APP-NAME.
@@ -52,7 +50,8 @@ func (m Message) AppName() string {
 	if l, ok := scan(m.raw); ok {
 		return intern(m.raw[l.tagFrom:l.tagTo])
 	}
-	return deref(m.base().Appname)
+	p, _ := dissect(m.raw)
+	return intern(m.raw[p.tagFrom:p.tagTo])
 }
 
 // ProcID is the process id, "" if there is none. It need not be a number.
@@ -60,27 +59,40 @@ func (m Message) ProcID() string {
 	if l, ok := scan(m.raw); ok {
 		return string(m.raw[l.pidFrom:l.pidTo])
 	}
-	return deref(m.base().ProcID)
+	p, _ := dissect(m.raw)
+	return string(m.raw[p.pidFrom:p.pidTo])
+}
+
+// MsgID is RFC 5424's MSGID, "" if there is none.
+func (m Message) MsgID() string {
+	p, _ := dissect(m.raw)
+	return intern(m.raw[p.idFrom:p.idTo])
 }
 
 // Text is what follows the line's head: RFC 3164's CONTENT after the tag, RFC
-// 5424's MSG. It is borrowed.
+// 5424's MSG without its BOM. A tag that no blank follows is part of the text, as
+// in "CEF:0|...". It is borrowed.
 func (m Message) Text() []byte {
 	if l, ok := scan(m.raw); ok {
 		return m.raw[l.text:]
 	}
-	if p := m.base().Message; p != nil {
-		return []byte(*p)
+	if p, ok := dissect(m.raw); ok {
+		return m.raw[p.text:]
 	}
 	return nil
 }
 
 // Timestamp is the time in the line. RFC 3164 has no year: such a time is in
-// the year 0, UTC; the record's timestamp is the one with the year and zone
-// that the source worked out. ok is false if the line has no time.
+// the year 0, UTC unless the line says otherwise; the record's timestamp is the
+// one with the year and zone that the source worked out. ok is false if the line
+// has no time.
 func (m Message) Timestamp() (t time.Time, ok bool) {
-	if p := m.base().Timestamp; p != nil {
-		return *p, true
+	if l, ok := scan(m.raw); ok {
+		when, n := scanMoment(m.raw[l.stamp : l.stamp+stampLen])
+		return when.time(), n > 0
+	}
+	if p, ok := dissect(m.raw); ok && p.hasTime {
+		return p.when.time(), true
 	}
 	return time.Time{}, false
 }
@@ -101,26 +113,3 @@ func (m Message) Severity() int { p, _ := m.Priority(); return p & 7 }
 
 // Facility is 0 (kernel) to 23 (local7).
 func (m Message) Facility() int { p, _ := m.Priority(); return p >> 3 }
-
-// base parses a line that is not of the common shape with the library.
-func (m Message) base() gosyslog.Base {
-	if is5424(m.raw) {
-		if p, _ := rfc5424.NewParser().Parse(m.raw); p != nil {
-			return p.(*rfc5424.SyslogMessage).Base
-		}
-		return gosyslog.Base{}
-	}
-	var lib library
-	b, _, err := lib.parse3164(m.raw)
-	if err != nil {
-		return gosyslog.Base{}
-	}
-	return b
-}
-
-func deref(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
-}

@@ -15,12 +15,18 @@ type ParserConfig struct {
 	Years    YearRule
 	Year     int            // of FixedYear; with FollowYear the year to begin with, 0: Now's
 	Location *time.Location // of times without a zone; nil: UTC
-	Now      func() time.Time
+	// Zones are names of time zones that lines may have, like "IST", with their
+	// distance east of UTC. They go before those that this package knows. A name
+	// that neither knows is Location's.
+	Zones map[string]time.Duration
+	Now   func() time.Time
 }
 
 // Parser reads lines. One goroutine at a time: FollowYear remembers the last line.
 type Parser struct {
 	years    years
+	utc      calendar // of stamps without a year that name their zone
+	zones    map[string]time.Duration
 	lib      library
 	noPrio   []record.Header
 	position []byte
@@ -36,6 +42,7 @@ type Parsed struct {
 // NewParser makes a parser.
 func NewParser(cfg ParserConfig) *Parser {
 	p := &Parser{noPrio: []record.Header{{Key: HeaderNoPriority, Value: []byte{}}}}
+	p.zones, p.utc.loc = cfg.Zones, time.UTC
 	p.years.rule, p.years.year, p.years.cal.loc = cfg.Years, cfg.Year, cfg.Location
 	if p.years.cal.loc == nil {
 		p.years.cal.loc = time.UTC
@@ -61,7 +68,7 @@ func TrimEnd(line []byte) []byte {
 // Parse reads a line without trailing newline. received is when it came, for NearestYear.
 func (p *Parser) Parse(line []byte, received time.Time) (Parsed, error) {
 	if l, ok := scan(line); ok && dayExists(line[l.stamp:]) && visible(line[l.text:]) {
-		ms, err := p.years.resolve(line[l.stamp:l.stamp+stampLen], received)
+		ms, err := p.years.resolve(&p.years.cal, line[l.stamp:l.stamp+stampLen], received)
 		if err != nil {
 			return Parsed{}, err
 		}
@@ -85,47 +92,41 @@ func dayExists(stamp []byte) bool {
 	return true
 }
 
-// parseSlow lets the library judge.
+// parseSlow takes every other dialect, and finds out what is wrong with a line
+// that is none.
 func (p *Parser) parseSlow(line []byte, received time.Time) (out Parsed, err error) {
 	if len(line) == 0 {
 		return out, ErrEmptyLine
 	}
-	if is5424(line) {
-		b, err := p.lib.parse5424(line)
-		if err != nil {
-			return out, err
-		}
-		out.TimeMS = record.NoTimestamp
-		if b.Timestamp != nil {
-			out.TimeMS = b.Timestamp.UnixMilli()
-		}
-		out.Host = hostOf(b.Hostname)
-		return out, nil
+	d, ok := dissect(line)
+	if !ok {
+		return out, p.lib.explain(line)
 	}
-	b, hasYear, err := p.lib.parse3164(line)
-	if err != nil {
-		return out, err
+	out.NoPriority, out.TimeMS = d.priority < 0, record.NoTimestamp
+	if d.hostTo > d.hostFrom {
+		out.Host = line[d.hostFrom:d.hostTo:d.hostTo]
 	}
-	if b.Timestamp == nil {
-		return out, ErrNoTime
+	if d.hasTime {
+		out.TimeMS, err = p.timeOf(&d.when, received)
 	}
-	out.Host, out.NoPriority, out.TimeMS = hostOf(b.Hostname), line[0] != '<', b.Timestamp.UnixMilli()
-	if !hasYear {
-		var stamp [stampLen]byte
-		ms, err := p.years.resolve(b.Timestamp.AppendFormat(stamp[:0], time.Stamp), received)
-		if err != nil {
-			return out, err
-		}
-		out.TimeMS = ms + int64(b.Timestamp.Nanosecond()/int(time.Millisecond))
-	}
-	return out, nil
+	return out, err
 }
 
-func hostOf(p *string) []byte {
-	if p == nil {
-		return nil
+// timeOf is a moment in milliseconds since the Unix epoch.
+func (p *Parser) timeOf(m *moment, received time.Time) (int64, error) {
+	if east, ok := p.zones[string(m.zone)]; ok && len(m.zone) > 0 {
+		m.hasZone, m.east = true, int(east/time.Second)
 	}
-	return []byte(*p)
+	if m.hasYear {
+		return m.unixMS(p.years.cal.loc), nil
+	}
+	cal := &p.years.cal
+	if m.hasZone {
+		cal = &p.utc
+	}
+	stamp := m.stamp()
+	ms, err := p.years.resolve(cal, stamp[:], received)
+	return ms + int64(m.nanos/1_000_000) - int64(m.east)*1000, err
 }
 
 // Line parses one line of a file into a record, or a dead letter. It makes a

@@ -77,7 +77,7 @@ func (q *queue) push(lines []piece, at int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, p := range lines {
-		for !q.hasty && len(q.pending.lines) > 0 && q.pending.size()+len(p.line) > q.max {
+		for !q.hasty && len(q.pending.lines) > 0 && q.pending.size()+lineOverhead+len(p.line) > q.max {
 			q.space.Wait()
 		}
 		from := len(q.pending.arena)

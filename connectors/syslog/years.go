@@ -69,16 +69,17 @@ type years struct {
 	lastMS int64
 }
 
-// resolve is the time of a stamp in milliseconds. received counts for NearestYear.
-func (y *years) resolve(stamp []byte, received time.Time) (int64, error) {
+// resolve is the time of a stamp in milliseconds, in a calendar: the years' own,
+// or that of UTC. received counts for NearestYear.
+func (y *years) resolve(cal *calendar, stamp []byte, received time.Time) (int64, error) {
 	year := y.year
 	if y.rule == NearestYear {
-		year = y.nearest(stamp, received)
+		year = nearest(cal, stamp, received)
 	}
-	ms, exists := y.cal.at(stamp, year)
+	ms, exists := cal.at(stamp, year)
 	if y.rule == FollowYear && y.any && y.lastMS-ms > stepBackMS {
 		year++
-		ms, exists = y.cal.at(stamp, year)
+		ms, exists = cal.at(stamp, year)
 	}
 	if !exists {
 		return 0, fmt.Errorf("%s is no day of the year %d", stamp[:6], year)
@@ -90,11 +91,11 @@ func (y *years) resolve(stamp []byte, received time.Time) (int64, error) {
 }
 
 // nearest is the year that brings the stamp closest to received.
-func (y *years) nearest(stamp []byte, received time.Time) int {
+func nearest(cal *calendar, stamp []byte, received time.Time) int {
 	const halfYear = 183 * dayMS
 	now := received.UnixMilli()
-	year := received.In(y.cal.loc).Year()
-	ms, _ := y.cal.at(stamp, year)
+	year := received.In(cal.loc).Year()
+	ms, _ := cal.at(stamp, year)
 	switch {
 	case now-ms > halfYear:
 		return year + 1
