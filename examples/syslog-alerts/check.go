@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -51,27 +53,15 @@ func (c *config) checkService(given map[string]bool, wrong func(ok bool, format 
 	for _, name := range []string{"tls-cert", "tls-key", "tls-ca"} {
 		wrong(c.tls != "" || !given[name], "-%s needs -tls ADDR", name)
 	}
-	for _, name := range []string{"webhook-secret", "webhook-body", "webhook-uncommitted", "webhook-rate"} {
-		wrong(c.webhook != "" || !given[name], "-%s needs -webhook URL", name)
+	if !c.webhook.IsZero() {
+		if _, err := c.newWebhook(); err != nil {
+			wrong(false, "%w", err)
+		}
 	}
-	if c.webhook != "" {
-		u, err := url.Parse(c.webhook)
-		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
-		wrong(ok, "-webhook %s: expected a URL such as https://host/path", hidePassword(c.webhook))
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		wrong(!given[name] || !strings.HasPrefix(name, "webhook-") || !c.webhook.IsZero(), "-%s needs -webhook URL", name)
 	}
-	wrong(c.webhookBody == "alert" || c.webhookBody == "slack" || c.webhookBody == "alertmanager",
-		"-webhook-body %s: expected alert, slack or alertmanager", c.webhookBody)
-	wrong(c.webhookMost >= 1 && c.webhookMost <= 10_000, "-webhook-uncommitted %d: expected 1 to 10000", c.webhookMost)
-	wrong(c.webhookRate >= 0, "-webhook-rate %v: expected at least 0", c.webhookRate)
 	wrong(c.retention == 0 || c.retention >= time.Minute, "-retention %v: expected 0 or at least 1m", c.retention)
-}
-
-// hidePassword is a URL as an error may show it.
-func hidePassword(s string) string {
-	if u, err := url.Parse(s); err == nil {
-		return u.Redacted()
-	}
-	return "(which is no URL)"
 }
 
 func first(s []string) string {

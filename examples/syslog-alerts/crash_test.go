@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -148,19 +149,28 @@ func readTopic(t *testing.T, dir, topic string) (values []string) {
 	return values
 }
 
-func TestLinesAcknowledgedBeforeAKillAreCounted(t *testing.T) { crash(t, 2, 2000) }
+func TestAcknowledgedLinesSurviveKills(t *testing.T) { crash(t, 2, 2000) }
 
-func TestIntegrationLinesAcknowledgedBeforeTenKillsAreCounted(t *testing.T) {
+func TestIntegrationAcknowledgedLinesSurviveTenKills(t *testing.T) {
 	peers.NeedIntegration(t)
 	crash(t, 10, 10_000)
 }
 
+func TestTortureAcknowledgedLinesSurviveFiftyKills(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("skipped: runs in `make torture`")
+	}
+	crash(t, 50, 50_000)
+}
+
 // crash sends lines from another process, kills the service with -9 again and
-// again in between, and compares log and alerts with what was acknowledged.
+// again in between, and compares the log, what was printed and what a
+// misbehaving webhook got with what was acknowledged.
 func crash(t *testing.T, kills, total int) {
 	dir := t.TempDir()
 	first := time.Now().UTC().Truncate(time.Minute)
-	args := []string{"-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
+	hook := newReceiver(t, true)
+	args := []string{"-webhook", hook.URL, "-webhook-timeout", "300ms", "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
 		"-window", crashWindow.String(), "-threshold", fmt.Sprint(crashThreshold), "-grace", "1h"}
 	sender := startProcess(t, "sender", fmt.Sprint(total), first.Format(time.RFC3339))
 	progress := func(lines []string) (sent, acked int) {
@@ -193,6 +203,7 @@ func crash(t *testing.T, kills, total int) {
 	if code := sender.wait(); code != 0 {
 		t.Fatalf("the sender: exit code %d", code)
 	}
+	hook.behave()
 	s.stop(t)
 	collect(t, printed, s.out)
 	if !strings.Contains(s.err.String(), " 0 bad, 0 late, ") {
@@ -218,7 +229,8 @@ func crash(t *testing.T, kills, total int) {
 		t.Errorf("%d lines were sent again, more than %d kills x %d unacknowledged ones", twice, kills, mostUnacknowledged)
 	}
 	once := map[breach]int{}
-	for _, v := range readTopic(t, dir, alertsTopic) {
+	alerts := readTopic(t, dir, alertsTopic)
+	for _, v := range alerts {
 		once[breachOf(t, v)]++
 	}
 	for b := range want {
@@ -229,6 +241,7 @@ func crash(t *testing.T, kills, total int) {
 	if len(once) != len(want) || len(printed) != len(want) {
 		t.Errorf("%d breaches in the log, %d printed, want %d", len(once), len(printed), len(want))
 	}
+	hook.wantEach(t, alerts, kills, 16)
 	t.Logf("%d kills: %d lines, all acknowledged, %d of them sent again; %d breaches, each in the log once", kills, total, twice, len(want))
 }
 

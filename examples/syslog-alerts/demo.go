@@ -30,6 +30,11 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 	fmt.Fprintf(std.out, "%d lines of sshd from %d hosts through %s on this machine.\nAn alert for every %s with %d lines like %q within %v:\n\n",
 		lines, len(hostNames), listening(src), c.by, c.threshold, c.match, c.window)
 
+	var alerts latencies
+	cfg, err := a.liveConfig(alerts.written)
+	if err != nil {
+		return err
+	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	gen := newGenerator(src, c.tz)
@@ -46,8 +51,7 @@ func runDemo(ctx context.Context, c config, std stdio, lines int64) (err error) 
 		end = time.Now()
 		result <- err
 	}()
-	var alerts latencies
-	err = a.run(running, a.liveConfig(alerts.written))
+	err = a.run(running, cfg)
 	stop()
 	if err = errors.Join(err, <-result); err != nil {
 		return err

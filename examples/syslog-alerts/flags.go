@@ -20,28 +20,30 @@ type config struct {
 	demo  bool
 	input string // file or "-"
 
-	udp, tcp, unix      string
-	tls                 string
-	tlsCert, tlsKey     string // files
-	tlsCA               string // file; "": clients need no certificate
-	http                string
-	webhook             string // URL
-	webhookSecret       connectors.Secret
-	webhookBody         string // alert, slack or alertmanager
-	webhookMost         int    // alerts posted and not committed
-	webhookRate         float64
-	retention           time.Duration
-	by                  string // host or source
-	match               string
-	window              time.Duration
-	threshold           int64
-	grace               time.Duration
-	emit                string // breach or final
-	output              string // text or json
-	year                int    // 0: see syslog.YearRule
-	tz                  *time.Location
-	dir                 string // "": a temporary one
-	partitions, workers int
+	udp, tcp, unix             string
+	tls                        string
+	tlsCert, tlsKey            string // files
+	tlsCA                      string // file; "": clients need no certificate
+	http                       string
+	webhook                    connectors.Secret // URL
+	webhookBody                string            // alert, slack, alertmanager or file:PATH
+	webhookSecret, webhookAuth connectors.Secret
+	webhookCA                  string // file
+	webhookTimeout             time.Duration
+	webhookMost                int     // alerts posted and not committed
+	webhookRate                float64 // per second
+	retention                  time.Duration
+	by                         string // host or source
+	match                      string
+	window                     time.Duration
+	threshold                  int64
+	grace                      time.Duration
+	emit                       string // breach or final
+	output                     string // text or json
+	year                       int    // 0: see syslog.YearRule
+	tz                         *time.Location
+	dir                        string // "": a temporary one
+	partitions, workers        int
 }
 
 // listens reports whether there is an address to listen on.
@@ -75,9 +77,12 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.StringVar(&c.unix, "unix", "", "listen for syslog on the unix socket at this `PATH`")
 	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz and /readyz on this `ADDR`")
 
-	fs.StringVar(&c.webhook, "webhook", "", "post each alert to this `URL`")
+	fs.TextVar(&c.webhook, "webhook", connectors.Secret{}, "post each alert to this `URL`; env:NAME or file:PATH says where it stands")
+	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "what is posted: an `alert` as JSON, what slack or alertmanager wants, or file:PATH of a Go template")
 	fs.TextVar(&c.webhookSecret, "webhook-secret", connectors.Secret{}, "sign what is posted with this `SECRET`: env:NAME, file:PATH or the secret itself")
-	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "what is posted: an `alert` as JSON, or what slack or alertmanager wants")
+	fs.TextVar(&c.webhookAuth, "webhook-authorization", connectors.Secret{}, "the Authorization header, a `SECRET` likewise")
+	fs.StringVar(&c.webhookCA, "webhook-ca", "", "authorities to trust instead of the system's, a PEM `FILE`")
+	fs.DurationVar(&c.webhookTimeout, "webhook-timeout", 10*time.Second, "how long one post may take")
 	fs.IntVar(&c.webhookMost, "webhook-uncommitted", 16, "a crash repeats at most `N` posts")
 	fs.Float64Var(&c.webhookRate, "webhook-rate", 0, "post at most `N` alerts a second; 0: as fast as they are taken")
 

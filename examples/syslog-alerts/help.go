@@ -24,7 +24,7 @@ var helpGroups = []struct {
 }{
 	{"What is read", []string{"demo", "input", "udp", "tcp", "unix", "tls", "tls-cert", "tls-key", "tls-ca"}},
 	{"What is counted (over kept state these cannot change)", []string{"match", "by", "window", "threshold", "grace", "emit", "year", "tz", "partitions"}},
-	{"Where alerts go", []string{"o", "webhook", "webhook-body", "webhook-secret", "webhook-uncommitted", "webhook-rate"}},
+	{"Where alerts go", []string{"o", "webhook", "webhook-body", "webhook-secret", "webhook-authorization", "webhook-ca", "webhook-timeout", "webhook-uncommitted", "webhook-rate"}},
 	{"How it runs", []string{"dir", "retention", "http", "config", "workers"}},
 }
 

@@ -44,15 +44,21 @@ func listening(src *syslog.Source) string {
 	return strings.Join(on, " and ")
 }
 
-// liveConfig is the engine's configuration with alerts on the console.
-func (a *app) liveConfig(written func([]connectors.Record)) engine.Config {
+// liveConfig is the engine's configuration with alerts on the console, and
+// posted if -webhook says so.
+func (a *app) liveConfig(written func([]connectors.Record)) (engine.Config, error) {
 	cfg := a.engineConfig()
 	cfg.IdleAfter = idleAfter
 	cfg.Retention = a.c.retention
 	cfg.Sinks = []engine.Sink{{Name: "console", Topic: alertsTopic, Sink: console.New(console.Config{
 		Writer: a.std.out, Format: newPrinter(a.c).Format, Written: written,
 	})}}
-	return cfg
+	if a.c.webhook.IsZero() {
+		return cfg, nil
+	}
+	posted, err := a.c.webhookSink()
+	cfg.Sinks = append(cfg.Sinks, posted)
+	return cfg, err
 }
 
 // runLive listens until it is stopped.
@@ -68,20 +74,27 @@ func runLive(ctx context.Context, c config, std stdio) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 
+	var alerts latencies
+	cfg, err := a.liveConfig(alerts.written)
+	if err != nil {
+		return err
+	}
 	running, stop := context.WithCancel(ctx)
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
 		a.tellWhenReady(running, src)
 	}()
-	var alerts latencies
-	err = a.run(ctx, a.liveConfig(alerts.written))
+	err = a.run(ctx, cfg)
 	stop()
 	<-told
 	if err != nil {
 		return err
 	}
 	a.report(alerts.count())
+	if !c.webhook.IsZero() {
+		fmt.Fprintf(std.err, "%d alerts posted\n", a.delivered.Load())
+	}
 	if n := src.Stats().Dropped; n > 0 {
 		fmt.Fprintf(std.err, "%d datagrams were dropped by the kernel\n", n)
 	}
