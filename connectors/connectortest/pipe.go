@@ -2,10 +2,10 @@ package connectortest
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
-	"testing"
 )
 
 // Pipes is a listener in memory: no sockets, so that HTTP runs in the virtual
@@ -53,19 +53,17 @@ func (p *Pipes) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// ServePipes serves HTTP in memory until the test ends, and returns a transport
-// that reaches it under any name.
-func ServePipes(t testing.TB, h http.Handler) *http.Transport {
-	t.Helper()
+// ServePipes serves HTTP in memory until stop is called; the transport reaches
+// it under any name.
+func ServePipes(h http.Handler) (tr *http.Transport, stop func()) {
 	p := NewPipes()
-	srv := &http.Server{Handler: h}
+	srv := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.Serve(p) })
-	tr := &http.Transport{DialContext: p.Dial, MaxIdleConnsPerHost: 8}
-	t.Cleanup(func() {
+	tr = &http.Transport{DialContext: p.Dial, MaxIdleConnsPerHost: 8}
+	return tr, func() {
 		tr.CloseIdleConnections()
 		srv.Close()
 		wg.Wait()
-	})
-	return tr
+	}
 }
