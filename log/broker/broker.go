@@ -19,6 +19,7 @@ type Broker struct {
 	cfg        Config
 	fs         vfs.FS
 	lock       io.Closer
+	gate       vfs.Gate // passed by what a snapshot must see whole; see Snapshot
 	files      *segment.FileCache
 	clusterID  string
 	cleanStart bool
@@ -54,15 +55,19 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: data directory %s: %w", cfg.Dir, err)
 	}
+	gate, err := cfg.FS.Gate(path.Join(cfg.Dir, gateFile))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("broker: data directory %s: %w", cfg.Dir, err), lock.Close())
+	}
 	b := &Broker{
-		cfg: cfg, fs: cfg.FS, lock: lock, files: segment.NewFileCache(cfg.MaxOpenFiles),
+		cfg: cfg, fs: cfg.FS, lock: lock, gate: gate, files: segment.NewFileCache(cfg.MaxOpenFiles),
 		done: make(chan struct{}), topics: map[string]*topicState{},
 		points: map[string]map[record.TopicPartition]record.Offset{},
 	}
 	b.txns, b.groups = newTransactions(b), newGroups(b)
 	if err := b.recover(); err != nil {
 		b.abandonLogs()
-		return nil, errors.Join(fmt.Errorf("broker: open %s: %w", cfg.Dir, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("broker: open %s: %w", cfg.Dir, err), gate.Close(), lock.Close())
 	}
 	b.every(cfg.TickInterval, "tick", b.Tick)
 	b.every(cfg.MaintenanceInterval, "retention", b.RunRetention)
@@ -156,7 +161,7 @@ func (b *Broker) Close() error {
 			errs = append(errs, leaveCleanMark(b.fs, b.cfg.Dir))
 		}
 	}
-	errs = append(errs, b.lock.Close())
+	errs = append(errs, b.gate.Close(), b.lock.Close())
 	return errors.Join(errs...)
 }
 
@@ -167,6 +172,7 @@ func (b *Broker) Abandon() {
 		return
 	}
 	b.abandonLogs()
+	_ = b.gate.Close()
 	_ = b.lock.Close()
 }
 

@@ -17,6 +17,7 @@ import (
 // Files of the data directory's root; docs/format/data-directory.md.
 const (
 	lockFile          = "LOCK"
+	gateFile          = "GATE"
 	propertiesFile    = "millstream.properties"
 	kafkaMetaFile     = "meta.properties"
 	recoveryPointFile = "recovery-point-offset-checkpoint"

@@ -210,6 +210,10 @@ func (b *Broker) writeCheckpoint(name string) error {
 }
 
 func (b *Broker) writeMeta(m *metadata) error {
+	if err := b.gate.Enter(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	defer b.gate.Leave()
 	if err := writeMetadata(b.fs, b.cfg.Dir, m); err != nil {
 		return err
 	}

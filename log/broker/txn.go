@@ -153,7 +153,11 @@ func (c *transactions) persist(s *txn.Step) error {
 		return err
 	}
 	key, value := s.Record()
+	if err := c.b.gate.Enter(); err != nil {
+		return fmt.Errorf("%w: %w", ErrStorage, err)
+	}
 	res, err := c.b.appendRecords(p, l, []record.View{{Timestamp: c.b.nowMS(), Key: key, Value: value}}, nil)
+	c.b.gate.Leave()
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // rootFiles are the files that belong into the root.
-var rootFiles = append([]string{lockFile, checksumsFile, cleanShutdownFile}, summedFiles...)
+var rootFiles = append([]string{lockFile, gateFile, checksumsFile, cleanShutdownFile}, summedFiles...)
 
 // root checks the root's files and lists the partitions.
 func (v *verifier) root() {

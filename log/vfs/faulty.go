@@ -248,6 +248,9 @@ func (f *FaultFS) Lock(name, owner string) (lock io.Closer, err error) {
 	return lock, err
 }
 
+// Gate is the gate of the file system beneath; no rule touches it.
+func (f *FaultFS) Gate(name string) (Gate, error) { return f.fs.Gate(name) }
+
 func (f *FaultFS) FreeBytes(name string) (n uint64, err error) {
 	err = f.do(OpFreeBytes, name, func() (err error) { n, err = f.fs.FreeBytes(name); return err }, nil)
 	return n, err

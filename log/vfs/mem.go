@@ -25,6 +25,7 @@ type Mem struct {
 	root    *memNode
 	pending []dirOp           // not durable yet, oldest first
 	locks   map[string]string // clean name of the lock file -> owner
+	gates   map[string]*sync.RWMutex
 }
 
 // memNode is a file or a directory.

@@ -25,3 +25,18 @@ func tryLock(f *os.File) (bool, error) {
 		}
 	}
 }
+
+// lockShared takes flock(2) beside others who share it, waiting for one who has it alone.
+func lockShared(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+func unlockFile(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }

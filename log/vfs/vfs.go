@@ -47,6 +47,8 @@ type FS interface {
 	// and writes owner into it. Held by another process (or another holder of
 	// the same Mem), it fails with *LockedError that names that owner.
 	Lock(name, owner string) (io.Closer, error)
+	// Gate opens a gate of that name; see Gate.
+	Gate(name string) (Gate, error)
 	// FreeBytes is the space left for this process in the file system of name.
 	FreeBytes(name string) (uint64, error)
 }
