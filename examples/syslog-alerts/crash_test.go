@@ -169,8 +169,8 @@ func TestTortureAcknowledgedLinesSurviveFiftyKills(t *testing.T) {
 func crash(t *testing.T, kills, total int) {
 	dir := t.TempDir()
 	first := time.Now().UTC().Truncate(time.Minute)
-	hook := newReceiver(t, true)
-	args := []string{"-webhook", hook.URL, "-webhook-timeout", "300ms", "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
+	hook := newReceiver(t)
+	args := []string{"-webhook", hook.url, "-webhook-timeout", "300ms", "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
 		"-window", crashWindow.String(), "-threshold", fmt.Sprint(crashThreshold), "-grace", "1h"}
 	sender := startProcess(t, "sender", fmt.Sprint(total), first.Format(time.RFC3339))
 	progress := func(lines []string) (sent, acked int) {
@@ -203,7 +203,7 @@ func crash(t *testing.T, kills, total int) {
 	if code := sender.wait(); code != 0 {
 		t.Fatalf("the sender: exit code %d", code)
 	}
-	hook.behave()
+	hook.behaves.Store(true)
 	s.stop(t)
 	collect(t, printed, s.out)
 	if !strings.Contains(s.err.String(), " 0 bad, 0 late, ") {
