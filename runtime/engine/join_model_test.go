@@ -35,7 +35,7 @@ type joinCase struct {
 	shuffled               bool // orders are not keyed by customer: they go through a repartition topic
 	tableShuffled          bool // customers neither
 	left                   bool
-	sources                bool // connectors bring the input while the program runs
+	sources                bool    // connectors bring the input while the program runs
 	orders, customers      [][]rec // by partition
 	workers, chunk, faults int
 }
@@ -250,7 +250,8 @@ func (c *joinCase) source(topic [][]rec, shuffled, table bool) *recs {
 
 func (c *joinCase) config() engine.Config {
 	cfg := engine.Config{Workers: c.workers, Partitions: c.partitions, Bounded: true,
-		CommitInterval: time.Millisecond, CheckpointInterval: 4 * time.Millisecond, CacheBytes: 1 << 12}
+		CommitInterval:     []time.Duration{1, time.Millisecond}[c.seed%2], // after each step, or seldom
+		CheckpointInterval: 4 * time.Millisecond, CacheBytes: 1 << 12}
 	if c.sources {
 		cfg.Sources = []engine.Source{
 			{Name: "orders", Topic: "orders", Source: c.source(c.orders, c.shuffled, false)},
