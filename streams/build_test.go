@@ -47,6 +47,13 @@ func everyVerb() *streams.Builder {
 		ToStream().To("lists")
 	merged.ToTable(streams.Store("table"))
 
+	names := b.Table[string, string]("names", streams.Store("names"), streams.EventTime(func(_ string, v string) time.Time { return time.UnixMilli(int64(len(v))) }))
+	merged.Join(names, func(_, v, name string) string { return v + name }).
+		SelectKey(func(_, v string) string { return v }).
+		LeftJoin(names.MapValues(func(_, name string) int { return len(name) }), func(_, v string, n int, ok bool) int { return len(v) + n }, streams.Named("by-text")).
+		To("joined")
+	names.Filter(func(_, name string) bool { return name != "" }).ToStream().To("named")
+
 	windows := merged.GroupBy(func(_, v string) int64 { return int64(len(v)) }, streams.Partitions(3)).
 		Windowed(streams.Hopping(time.Minute, 20*time.Second).Grace(5 * time.Second).Retention(time.Hour))
 	windows.Count(streams.Store("window-count"), streams.EmitOnClose(), streams.KeepLate()).

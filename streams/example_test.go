@@ -327,3 +327,65 @@ func ExampleEventTime() {
 	show[string, int64](d, "out")
 	// Output: a = 10000 @10s
 }
+
+// A table is the latest value of each key of a topic.
+func ExampleBuilder_Table() {
+	b := streams.NewBuilder("example")
+	b.Table[string, string]("customers", streams.Store("customers"), streams.EmitEveryUpdate()).
+		Filter(func(_, name string) bool { return name != "guest" }).
+		ToStream().To("known")
+
+	d := newDriver(b)
+	d.send("customers", "c1", "Ann", 1*time.Second)
+	d.send("customers", "c2", "guest", 2*time.Second)
+	d.send("customers", "c1", "guest", 3*time.Second)
+	show[string, string](d, "known")
+	// Output:
+	// c1 = Ann @1s
+	// c1 = null @3s
+}
+
+// Each order meets what the table holds of its customer at that time.
+func ExampleStream_Join() {
+	b := streams.NewBuilder("example")
+	customers := b.Table[string, string]("customers", streams.Store("customers"))
+	b.From[string, int64]("orders").
+		Join(customers, func(_ string, cents int64, name string) string { return fmt.Sprintf("%s owes %d", name, cents) }).
+		To("debts")
+
+	d := newDriver(b)
+	d.send("customers", "c1", "Ann", 1*time.Second)
+	d.send("orders", "c1", "\x00\x00\x00\x00\x00\x00\x00\x05", 2*time.Second)
+	d.send("orders", "c2", "\x00\x00\x00\x00\x00\x00\x00\x06", 3*time.Second) // nobody: left out
+	d.send("customers", "c1", "Ann Lee", 4*time.Second)
+	d.send("orders", "c1", "\x00\x00\x00\x00\x00\x00\x00\x07", 5*time.Second)
+	show[string, string](d, "debts")
+	// Output:
+	// c1 = Ann owes 5 @2s
+	// c1 = Ann Lee owes 7 @5s
+}
+
+// The stream's key is made anew, so it goes through a repartition topic, with as
+// many partitions as the table has.
+func ExampleStream_LeftJoin() {
+	b := streams.NewBuilder("example")
+	names := b.Table[string, string]("names", streams.Store("names"))
+	b.From[string, string]("lines").
+		SelectKey(func(_, line string) string { user, _, _ := strings.Cut(line, " "); return user }).
+		LeftJoin(names, func(user, line, name string, ok bool) string {
+			if !ok {
+				name = "somebody"
+			}
+			return strings.Replace(line, user, name, 1)
+		}, streams.Named("by-user")).
+		To("out")
+
+	d := newDriver(b)
+	d.send("names", "u1", "Ann", 0)
+	d.send("lines", "host", "u1 logged in", 1*time.Second)
+	d.send("lines", "host", "u2 logged in", 2*time.Second)
+	show[string, string](d, "out")
+	// Output:
+	// u1 = Ann logged in @1s
+	// u2 = somebody logged in @2s
+}
