@@ -35,19 +35,20 @@ const (
 	optEvery
 	optWaitForAll
 	optEndOfInput
+	optDetail
 	optMistake
 	optNothing // no option at all
 )
 
 // repeatable options may be given more than once: their values are kept as a []any.
-const repeatable = optUses | optOnTimer
+const repeatable = optUses | optOnTimer | optDetail
 
 var optionNames = map[optionKind]string{
 	optNamed: "Named", optStore: "Store", optEmit: "Emit...", optKeys: "Keys", optValues: "Values",
 	optEventTime: "EventTime", optPartitioner: "Partitioner", optPartitions: "Partitions",
 	optKeepLate: "KeepLate", optNoChangelog: "NoChangelog",
 	optUses: "Uses", optOnTimer: "OnTimer", optEvery: "Every", optWaitForAll: "WaitForAll",
-	optEndOfInput: "EndOfInput", optMistake: "Mistake",
+	optEndOfInput: "EndOfInput", optDetail: "Detail", optMistake: "Mistake",
 }
 
 // Named gives the operator its name, which errors, metrics and internal topics
@@ -99,6 +100,11 @@ func KeepLate() Option { return Option{optKeepLate, true} }
 // NoChangelog keeps the state out of the log: it is lost with the local directory
 // and is rebuilt from nothing.
 func NoChangelog() Option { return Option{optNoChangelog, true} }
+
+// Detail, of Process and ProcessValues, is what the function does in words, for
+// Describe and the fingerprint: state that a program keeps is refused by one whose
+// details are others.
+func Detail(text string) Option { return Option{optDetail, text} }
 
 // Mistake, of any verb, is a mistake that Build reports with the operator's name:
 // for packages that make verbs of their own out of these. A nil error is none.

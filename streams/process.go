@@ -39,7 +39,7 @@ import (
 //
 // c is valid until the function returns. Options: Named, Uses, OnTimer, Every,
 // WaitForAll, EndOfInput, KeepLate, Keys and Values (of the results), NoChangelog
-// (of the timers).
+// (of the timers), Detail.
 func (s *Stream[K, V]) Process[K2, V2 any](fn func(c *Context[K2, V2], k K, v V), opts ...Option) *Stream[K2, V2] {
 	o := parse("Process", processOptions|optEvery|optKeys, opts)
 	keys, vals := serdeFor[K2](s.b, &o, optKeys), serdeFor[V2](s.b, &o, optValues)
@@ -74,7 +74,7 @@ func (s *Stream[K, V]) Process[K2, V2 any](fn func(c *Context[K2, V2], k K, v V)
 
 // ProcessValues is Process that keeps the keys: what follows needs no
 // repartitioning. Options: Named, Uses, OnTimer, WaitForAll, EndOfInput, KeepLate,
-// Values (of the results), NoChangelog (of the timers).
+// Values (of the results), NoChangelog (of the timers), Detail.
 func (s *Stream[K, V]) ProcessValues[V2 any](fn func(c *ValueContext[V2], k K, v V), opts ...Option) *Stream[K, V2] {
 	o := parse("ProcessValues", processOptions, opts)
 	vals := serdeFor[V2](s.b, &o, optValues)
@@ -103,7 +103,7 @@ func (s *Stream[K, V]) ProcessValues[V2 any](fn func(c *ValueContext[V2], k K, v
 	return out
 }
 
-const processOptions = optNamed | optUses | optOnTimer | optWaitForAll | optEndOfInput | optKeepLate | optValues | optNoChangelog
+const processOptions = optNamed | optUses | optOnTimer | optWaitForAll | optEndOfInput | optKeepLate | optValues | optNoChangelog | optDetail
 
 // processNode appends the operator of Process and ProcessValues. complete gives the
 // operator its functions, for one task.
@@ -158,6 +158,10 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 	if len(timers) > 0 {
 		b.addTimerStores(n, name, in.keys.s, in.keys.name(), o.given&optNoChangelog == 0)
 		n.Detail = "timers " + strings.Join(timers, ", ")
+	}
+	details, _ := o.value[optDetail].([]any)
+	for _, d := range details {
+		n.Detail = joinDetail(n.Detail, d.(string))
 	}
 	for _, d := range []struct {
 		on   bool

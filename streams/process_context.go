@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
+	"github.com/millstream-io/millstream/streams/serde"
 )
 
 // Scope is what the functions of Process and ProcessValues have in common: the
@@ -32,7 +33,23 @@ func (s *Scope) Application() string { return s.p.Application() }
 // been reached already fires as soon as the function returns; in a timer's own
 // function, a time that is not after it becomes the next millisecond.
 func (s *Scope) SetTimer(name string, at time.Time) {
-	s.p.SetTimer(s.c, s.timer(name), min(max(at.UnixMilli(), math.MinInt64+op.TimerBucketMS), math.MaxInt64-2*op.TimerBucketMS))
+	s.p.SetTimer(s.c, s.timer(name), clampTime(at))
+}
+
+// SetTimerOf is SetTimer for another key of the same task: k must be of the type of
+// the stream's keys, and one whose records come to this task, or nobody will look
+// for its state here. A time that has been reached becomes the next millisecond.
+func (s *Scope) SetTimerOf[K any](k K, name string, at time.Time) {
+	keys, ok := s.p.Keys().(serde.Serde[K])
+	if !ok {
+		panic(fmt.Sprintf("operator %q: SetTimerOf a key of type %T, the stream has others", s.p.Name(), k))
+	}
+	key, err := keys.Append(nil, k)
+	if err != nil {
+		s.Fail(fmt.Errorf("timer %q: the key: %w", name, err))
+		return
+	}
+	s.p.SetTimerOf(s.c, key, s.index(name), clampTime(at))
 }
 
 // CancelTimer cancels the current key's timer, if it is pending.
@@ -48,11 +65,22 @@ func (s *Scope) Timer(name string) (at time.Time, ok bool) {
 	return time.UnixMilli(ms).UTC(), true
 }
 
-func (s *Scope) timer(name string) int {
+// clampTime keeps a timer's time away from the ends of time.
+func clampTime(t time.Time) int64 {
+	return min(max(t.UnixMilli(), math.MinInt64+op.TimerBucketMS), math.MaxInt64-2*op.TimerBucketMS)
+}
+
+// index is the number of a timer.
+func (s *Scope) index(name string) int {
 	i := slices.Index(s.timers, name)
 	if i < 0 {
 		panic(fmt.Sprintf("operator %q has no timer %q, only %q: give it one with streams.OnTimer", s.p.Name(), name, s.timers))
 	}
+	return i
+}
+
+func (s *Scope) timer(name string) int {
+	i := s.index(name)
 	if !s.p.HasKey() {
 		panic(fmt.Sprintf("operator %q: timer %q belongs to a key, and the function of streams.Every has none", s.p.Name(), name))
 	}

@@ -74,3 +74,11 @@ func (e *Event) identify(app string) {
 		e.ID = fmt.Sprintf("%s/%d", e.Incident, e.Number)
 	}
 }
+
+// label sets a label of the event's own.
+func (e *Event) label(name, value string) {
+	if e.Labels == nil {
+		e.Labels = map[string]string{}
+	}
+	e.Labels[name] = value
+}

@@ -3,7 +3,6 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/millstream-io/millstream/streams/serde"
@@ -111,6 +110,8 @@ type collecting interface {
 	decode(b []byte) (any, error)
 	own(acc any)
 	json(accs []any, merge any) (json.RawMessage, error)
+	// merger is merge if it is a func(a, b A) A.
+	merger(merge any) any
 	name() string
 }
 
@@ -145,6 +146,13 @@ func (c *collector[K, V, A]) own(acc any) {
 
 func (c *collector[K, V, A]) name() string { return c.serde.Name() }
 
+func (c *collector[K, V, A]) merger(merge any) any {
+	if f, ok := merge.(func(a, b A) A); ok && f != nil {
+		return f
+	}
+	return nil
+}
+
 func (c *collector[K, V, A]) json(accs []any, merge any) (json.RawMessage, error) {
 	var a A
 	for i, acc := range accs {
@@ -156,5 +164,3 @@ func (c *collector[K, V, A]) json(accs []any, merge any) (json.RawMessage, error
 	}
 	return json.Marshal(a)
 }
-
-var _ = maps.Clone[map[string]string]

@@ -29,6 +29,7 @@ type Processing struct {
 	t        *Task
 	node     topology.NodeID
 	timers   *timers
+	keys     any // serde.Serde[K]
 	keepLate bool
 	keyed    bool  // a function runs for a key
 	states   []any // *State[K, V], by their place in the node's stores
@@ -57,6 +58,16 @@ func (p *Processing) HasKey() bool { return p.keyed }
 // SetTimer sets the current key's timer.
 func (p *Processing) SetTimer(c *Ctx, id int, at int64) {
 	if err := p.timers.set(p.timers.current, id, at); err != nil {
+		c.fail(err)
+	}
+}
+
+// Keys is the serde.Serde of the operator's keys.
+func (p *Processing) Keys() any { return p.keys }
+
+// SetTimerOf sets the timer of any key of the task.
+func (p *Processing) SetTimerOf(c *Ctx, key []byte, id int, at int64) {
+	if err := p.timers.setOf(key, id, at); err != nil {
 		c.fail(err)
 	}
 }
@@ -135,7 +146,7 @@ type process[K, V any] struct {
 // NewProcess builds the operator. make gets what its functions need and returns
 // it completed with them.
 func NewProcess[K, V any](t *Task, d Process[K, V], make func(p *Processing) Process[K, V]) Next[K, V] {
-	g := &process[K, V]{p: &Processing{t: t, node: d.Node, keepLate: d.KeepLate, states: t.states[d.Node]}, decode: serde.NewKeyDecoder(d.Keys)}
+	g := &process[K, V]{p: &Processing{t: t, node: d.Node, keys: d.Keys, keepLate: d.KeepLate, states: t.states[d.Node]}, decode: serde.NewKeyDecoder(d.Keys)}
 	g.Process = make(g.p)
 	if len(g.Timers) > 0 {
 		g.p.timers = newTimers(t, g.Node, g.ByKey, g.Index, g.Wait, g.LastEnd)

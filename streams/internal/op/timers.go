@@ -1,6 +1,7 @@
 package op
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -107,6 +108,21 @@ func (m *timers) set(key []byte, id int, at int64) error {
 	e.TimestampMS = at
 	m.byKey.Changed(e)
 	return nil
+}
+
+// setOf is set for any key, which then waits in the index at once.
+func (m *timers) setOf(key []byte, id int, at int64) error {
+	settled, early, floor := m.settled, m.early, m.floor
+	m.settled, m.early, m.floor = true, false, max(m.now, m.advanced)+1
+	err := m.set(key, id, at)
+	if err == nil && !m.settled {
+		err = m.settle(key)
+	}
+	m.settled, m.early, m.floor = settled, early, floor
+	if bytes.Equal(key, m.current) {
+		m.settled = false
+	}
+	return err
 }
 
 func (m *timers) cancel(key []byte, id int) error {
