@@ -79,7 +79,7 @@ func (p *parts) scan3164(line []byte, i int) bool {
 	}
 	p.when, p.hasTime = m, true
 	p.afterTime(line, at+n)
-	return p.text < len(line) || p.hostTo > p.hostFrom || p.tagTo > p.tagFrom
+	return at+n < len(line)
 }
 
 // ciscoHead reads what Cisco's systems put before the time: a sequence number,

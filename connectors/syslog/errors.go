@@ -6,6 +6,7 @@ import "errors"
 var (
 	ErrEmptyLine   = errors.New("the line is empty")
 	ErrNoTime      = errors.New("the line has no time")
+	ErrBefore1970  = errors.New("the line's time is before 1970, which the log cannot hold")
 	ErrControlChar = errors.New("the line has a control character")
 	ErrTooLong     = errors.New("the line is longer than the limit")
 	ErrTruncated   = errors.New("the connection ended in the middle of a line")

@@ -48,12 +48,13 @@ func (m *moment) stamp() (b [stampLen]byte) {
 
 const monthNames = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
-// daysSinceEpoch counts days of the Gregorian calendar from 1970-01-01.
+// daysSinceEpoch counts days of the Gregorian calendar from 1970-01-01, for years
+// from 0 on.
 func daysSinceEpoch(year, month, day int) int {
 	if month <= 2 {
 		year--
 	}
-	era := year / 400 // years before 0 do not occur
+	era := (year+400)/400 - 1 // rounds down for the year -1 too
 	ofEra := year - era*400
 	ofYear := (153*((month+9)%12)+2)/5 + day - 1
 	return era*146097 + ofEra*365 + ofEra/4 - ofEra/100 + ofYear - 719468
@@ -229,8 +230,8 @@ func (m *moment) trailingYear(b []byte) int {
 		return 0
 	}
 	year, k := number(b[1:], 5)
-	if k != 4 || year < 1970 || !isBlank(b[5]) && b[5] != ':' {
-		return 0
+	if k != 4 || year < 1970 || !isBlank(b[5]) && (b[5] != ':' || len(b) > 6 && !isBlank(b[6])) {
+		return 0 // 2001:db8::1 is a host
 	}
 	m.year, m.hasYear = year, true
 	return 5

@@ -108,6 +108,9 @@ func (p *Parser) parseSlow(line []byte, received time.Time) (out Parsed, err err
 	}
 	if d.hasTime {
 		out.TimeMS, err = p.timeOf(&d.when, received)
+		if err == nil && out.TimeMS < 0 {
+			err = fmt.Errorf("%w: %v", ErrBefore1970, d.when.time().Format(time.RFC3339))
+		}
 	}
 	return out, err
 }

@@ -82,7 +82,7 @@ func (y *years) resolve(cal *calendar, stamp []byte, received time.Time) (int64,
 		ms, exists = cal.at(stamp, year)
 	}
 	if !exists {
-		return 0, fmt.Errorf("%s is no day of the year %d", stamp[:6], year)
+		return 0, fmt.Errorf("%s is no day of the year %d", string(stamp[:6]), year)
 	}
 	if y.rule == FollowYear {
 		y.year, y.any, y.lastMS = year, true, ms
