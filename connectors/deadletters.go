@@ -4,6 +4,7 @@ package connectors
 const (
 	HeaderReason = "millstream.reason"
 	HeaderStage  = "millstream.stage" // the connector or operator
+	HeaderKind   = "millstream.kind"  // "source" or "sink"; missing: an operator
 	HeaderApp    = "millstream.app"   // the application that put it aside
 	// HeaderTopic is where the record stood, with HeaderPartition and HeaderOffset;
 	// alone, it is where a source would have put it.
@@ -17,7 +18,9 @@ const (
 	HeaderTruncated = "millstream.truncated"
 )
 
-// HeaderRetryFor marks a dead letter of a sink that was put back into the sink's
-// topic: the sink of that name gets it, under the partition and offset that
-// HeaderPartition and HeaderOffset say; other sinks pass it over.
+// HeaderRetryFor marks a record that was put back from the dead letters:
+// "<sink>@<topic>", or "@<topic>" if it came from an operator. Of the topic's
+// sinks only that one gets it, under the partition and offset that
+// HeaderPartition and HeaderOffset say; the others pass it over. On a record of
+// another topic, to which an operator has passed it on, it means nothing.
 const HeaderRetryFor = "millstream.retry-for"

@@ -21,11 +21,12 @@ const (
 
 // letter is a record on its way to the dead letters.
 type letter struct {
-	stage, reason string
-	topic         string           // where it stood, or was to go
-	partition     record.Partition // -1: nowhere yet
-	offset        record.Offset    // of the record; only with a partition
-	attempts      int
+	stage, kind string
+	reason      string
+	topic       string           // where it stood, or was to go
+	partition   record.Partition // -1: nowhere yet
+	offset      record.Offset    // of the record; only with a partition
+	attempts    int
 }
 
 // view makes the dead letter of a record. Headers of an earlier life as a dead
@@ -35,6 +36,7 @@ func (l *letter) view(app string, v record.View) *record.View {
 	add := func(key, value string) { hs = append(hs, record.Header{Key: key, Value: []byte(value)}) }
 	add(connectors.HeaderReason, shortened(l.reason))
 	add(connectors.HeaderStage, l.stage)
+	add(connectors.HeaderKind, l.kind)
 	add(connectors.HeaderApp, app)
 	add(connectors.HeaderTopic, l.topic)
 	if l.partition >= 0 {
@@ -55,7 +57,7 @@ func (l *letter) view(app string, v record.View) *record.View {
 // ownHeader reports whether a header belongs to dead letters and their retry.
 func ownHeader(key string) bool {
 	switch key {
-	case connectors.HeaderReason, connectors.HeaderStage, connectors.HeaderApp, connectors.HeaderTopic, connectors.HeaderPartition,
+	case connectors.HeaderReason, connectors.HeaderStage, connectors.HeaderKind, connectors.HeaderApp, connectors.HeaderTopic, connectors.HeaderPartition,
 		connectors.HeaderOffset, connectors.HeaderTimestamp, connectors.HeaderAttempts, connectors.HeaderTruncated, connectors.HeaderRetryFor:
 		return true
 	}
@@ -88,3 +90,10 @@ func putAside(w logclient.Writer, app string, v record.View, l letter) error {
 	cut.Headers = append(cut.Headers, record.Header{Key: connectors.HeaderTruncated, Value: []byte(size)})
 	return w.Append(tp, cut)
 }
+
+// Kinds of stages, and the stage of records that do not decode.
+const (
+	kindSource  = "source"
+	kindSink    = "sink"
+	decodeStage = "decode"
+)

@@ -12,6 +12,8 @@ var (
 	ErrUnknownStore = errors.New("no such store")
 	// ErrNotRunning: queries are answered only once the state is restored.
 	ErrNotRunning = errors.New("the engine is not running")
+	// ErrNoApplication: the log has nothing of an application of this name.
+	ErrNoApplication = errors.New("no such application")
 )
 
 // ChangedError says that the program is not the one that left the state.

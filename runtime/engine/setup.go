@@ -127,44 +127,7 @@ func (e *Engine) readPositions(ctx context.Context) (positions, error) {
 
 // scanPositions reads the positions topic to its end.
 func (e *Engine) scanPositions(ctx context.Context, uncommitted bool, fn func(key, value []byte)) error {
-	tp := record.TopicPartition{Topic: plan.PositionsTopic(e.plan.App)}
-	tps := []record.TopicPartition{tp}
-	start, err := e.log.Offsets(ctx, tps, logclient.At{Kind: logclient.AtStart})
-	if err != nil {
-		return err
-	}
-	end, err := e.log.Offsets(ctx, tps, logclient.At{Kind: logclient.AtEnd})
-	if err != nil {
-		return err
-	}
-	at := start[0].Offset
-	if at >= end[0].Offset {
-		return nil
-	}
-	r, err := e.log.Reader(logclient.ReaderConfig{ReadUncommitted: uncommitted})
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	r.Assign(map[record.TopicPartition]record.Offset{tp: at})
-	var v record.View
-	for at < end[0].Offset {
-		batches, err := r.Poll(ctx, 1<<20)
-		for _, b := range batches {
-			for b.Next(&v) {
-				fn(v.Key, v.Value)
-			}
-			if err == nil {
-				err = b.Err()
-			}
-			at = b.NextOffset()
-			b.Release()
-		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", tp.Topic, err)
-		}
-	}
-	return nil
+	return scanPositions(ctx, e.log, e.plan.App, uncommitted, fn)
 }
 
 // endOldTransactions opens every transactional id that an earlier run may have
@@ -176,16 +139,7 @@ func (e *Engine) endOldTransactions(ctx context.Context) error {
 		return err
 	}
 	e.txnIDs = known
-	for _, id := range known {
-		w, err := e.log.Writer(ctx, logclient.TxnID(id), logclient.WriterConfig{})
-		if err != nil {
-			return fmt.Errorf("open transactional id %s: %w", id, err)
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return endTransactions(ctx, e.log, known)
 }
 
 // knownIDs are the transactional ids of this run and of all before it. It reads
@@ -204,14 +158,8 @@ func (e *Engine) knownIDs(ctx context.Context) ([]string, error) {
 	for _, id := range plantedIDs(e) {
 		ids[id] = true
 	}
-	err := e.scanPositions(ctx, true, func(key, value []byte) {
-		var f fingerprint
-		if string(key) == keyFingerprint && json.Unmarshal(value, &f) == nil {
-			for _, id := range f.IDs {
-				ids[id] = true
-			}
-		}
-	})
+	ids[string(deadLettersID(e.topo.Name))] = true
+	err := recordedIDs(ctx, e.log, e.topo.Name, ids)
 	return slices.Sorted(maps.Keys(ids)), err
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/record"
@@ -19,6 +20,25 @@ type polled struct {
 	records []connectors.Record
 	places  []place
 	ends    logclient.Positions
+	names   map[string]string // of headers: a record's point into the poll's memory
+}
+
+// maxNames bounds the names that are remembered.
+const maxNames = 1000
+
+// own makes the names of headers outlive the poll.
+func (p *polled) own(hs []record.Header) {
+	for i := range hs {
+		name, ok := p.names[hs[i].Key]
+		if !ok {
+			name = strings.Clone(hs[i].Key)
+			if len(p.names) >= maxNames || p.names == nil {
+				p.names = map[string]string{}
+			}
+			p.names[name] = name
+		}
+		hs[i].Key = name
+	}
 }
 
 // place is a record's own: a dead letter that was put back appears to its sink
@@ -47,6 +67,7 @@ func (p *polled) take(batches []logclient.Batch, at map[record.TopicPartition]re
 			if len(v.Headers) > 0 && !putBack(&r, &v, sink) {
 				continue
 			}
+			p.own(v.Headers)
 			p.batch.Add(connectors.Out{Key: v.Key, Value: v.Value, Headers: v.Headers, Timestamp: v.Timestamp})
 			p.records = append(p.records, r)
 			p.places = append(p.places, place{v.Offset, b.Epoch()})
@@ -70,8 +91,11 @@ func (p *polled) take(batches []logclient.Batch, at map[record.TopicPartition]re
 func putBack(r *connectors.Record, v *record.View, sink string) bool {
 	mine, marked := false, false
 	for i := range v.Headers {
-		if v.Headers[i].Key == connectors.HeaderRetryFor {
-			mine, marked = string(v.Headers[i].Value) == sink, true
+		if v.Headers[i].Key != connectors.HeaderRetryFor {
+			continue
+		}
+		if name, ok := strings.CutSuffix(string(v.Headers[i].Value), "@"+r.Topic); ok {
+			mine, marked = name == sink, true
 		}
 	}
 	if !marked {

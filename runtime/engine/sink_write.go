@@ -52,7 +52,8 @@ func (s *sinkRunner) deliver(work context.Context) error {
 // It returns early, without an error, once work is done.
 func (s *sinkRunner) write(work context.Context, records []connectors.Record) error {
 	s.left = append(s.left[:0], records...)
-	left, tries := s.left, 0
+	s.tries = append(s.tries[:0], make([]int, len(records))...)
+	left := s.left
 	alone := false // a bound is reached: every record has one more attempt, by itself
 	for len(left) > 0 {
 		n := len(left)
@@ -63,9 +64,8 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) er
 		began := time.Now()
 		err := guard("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(work, left[:n]) })
 		took := time.Since(began)
-		tries++
 		o := outcomeOf(err, n)
-		left = s.settle(left, n, &o, tries, took)
+		left = s.settle(left, n, &o, took)
 		switch {
 		case o.err == nil:
 			s.retry.progressed()
@@ -86,8 +86,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) er
 			}
 		case alone || len(left) == 1:
 			s.gaveUp(took, o.err)
-			s.putAside(&left[0], o.err, tries)
-			left = left[1:]
+			left = s.putAside(left, 0, o.err)[1:]
 			s.retry.progressed()
 		default:
 			s.gaveUp(took, o.err)
@@ -140,9 +139,19 @@ func outcomeOf(err error, n int) (o outcome) {
 
 // settle counts what went through, puts the rejected aside and returns what is
 // left: the records that come again, and those after the first n.
-func (s *sinkRunner) settle(left []connectors.Record, n int, o *outcome, tries int, took time.Duration) []connectors.Record {
+//
+// Invariant: left is the end of s.left, and s.tries says of each record of
+// s.left how often it was tried.
+func (s *sinkRunner) settle(left []connectors.Record, n int, o *outcome, took time.Duration) []connectors.Record {
+	tries := s.tries[len(s.left)-len(left):]
 	for _, r := range o.rejected {
-		s.putAside(&left[r.Index], r.Err, tries)
+		tries[r.Index]++
+		s.putAside(left, r.Index, r.Err)
+	}
+	for _, i := range o.again {
+		if o.err != nil { // else it is only behind one that was rejected
+			tries[i]++
+		}
 	}
 	if done := n - len(o.again) - len(o.rejected); done > 0 {
 		bytes := int64(0)
@@ -166,7 +175,7 @@ func (s *sinkRunner) settle(left []connectors.Record, n int, o *outcome, tries i
 	}
 	first := n - len(o.again)
 	for i := len(o.again) - 1; i >= 0; i-- { // from the back: records move up to those after the first n
-		left[first+i] = left[o.again[i]]
+		left[first+i], tries[first+i] = left[o.again[i]], tries[o.again[i]]
 	}
 	return left[first:]
 }
@@ -176,11 +185,15 @@ func (s *sinkRunner) gaveUp(took time.Duration, err error) {
 	s.state.failedAttempt()
 }
 
-func (s *sinkRunner) putAside(r *connectors.Record, reason error, tries int) {
+// putAside makes left[i] a dead letter; it returns left.
+func (s *sinkRunner) putAside(left []connectors.Record, i int, reason error) []connectors.Record {
+	r := &left[i]
 	s.e.logger.Debug("dead letter", "sink", s.cfg.Name, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "reason", reason)
 	s.aside = append(s.aside, asideRecord{r.View, letter{
-		stage: s.cfg.Name, reason: reason.Error(), topic: r.Topic, partition: r.Partition, offset: r.Offset, attempts: tries,
+		stage: s.cfg.Name, kind: kindSink, reason: reason.Error(), topic: r.Topic, partition: r.Partition, offset: r.Offset,
+		attempts: s.tries[len(s.left)-len(left)+i],
 	}})
+	return left
 }
 
 func (s *sinkRunner) fatal(r *connectors.Record, err error) error {

@@ -32,7 +32,8 @@ type sinkRunner struct {
 	limits connectors.Limits
 	retry  retrier
 	polled polled
-	left   []connectors.Record // scratch of write: those that come again
+	left   []connectors.Record // scratch of write: the records in its hands, and
+	tries  []int               // how often each was tried
 	aside  []asideRecord       // to become dead letters at the commit
 	next   logclient.Positions // written, to be committed
 	due    time.Time           // of the commit; zero if there is nothing to commit

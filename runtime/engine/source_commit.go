@@ -56,7 +56,7 @@ func (s *sourceRunner) append() error {
 
 func (s *sourceRunner) putAside(v record.View, reason string) error {
 	s.dead++
-	return putAside(s.writer, s.e.topo.Name, v, letter{stage: s.cfg.Name, reason: reason, topic: s.cfg.Topic, partition: -1})
+	return putAside(s.writer, s.e.topo.Name, v, letter{stage: s.cfg.Name, kind: kindSource, reason: reason, topic: s.cfg.Topic, partition: -1})
 }
 
 func (s *sourceRunner) partition(o *connectors.Out) (record.Partition, error) {
