@@ -123,7 +123,7 @@ func (c *joinCase) program(t testing.TB) *topology.Topology {
 
 // encode makes a record of the input: keyed by customer, or not.
 func (x rec) encode(shuffled, table bool) record.View {
-	v := record.View{Timestamp: x.at, Key: []byte(x.id), Value: []byte(x.value)}
+	v := record.View{Timestamp: x.at, Key: []byte(x.id), Value: []byte(x.value), Headers: []record.Header{{Key: "of-" + x.id, Value: []byte(x.value)}}}
 	switch {
 	case shuffled:
 		v.Key, v.Value = nil, []byte(x.id+"="+x.value)
@@ -164,9 +164,9 @@ func (c *joinCase) want() [][]string {
 			case first < tables:
 				names[x.id] = x.value
 			case ok:
-				out[p] = append(out[p], x.id+": "+x.value+" "+name)
+				out[p] = append(out[p], fmt.Sprintf("%s: %s %s of-%[1]s=%[2]s", x.id, x.value, name))
 			case c.left:
-				out[p] = append(out[p], x.id+": "+x.value+" unknown")
+				out[p] = append(out[p], fmt.Sprintf("%s: %s unknown of-%[1]s=%[2]s", x.id, x.value))
 			}
 		}
 	}
@@ -242,7 +242,7 @@ func (c *joinCase) source(topic [][]rec, shuffled, table bool) *recs {
 		p := left[r.IntN(len(left))]
 		for range min(1+r.IntN(60), len(topic[p])-at[p]) { // one partition may be far ahead of the others
 			v := topic[p][at[p]].encode(shuffled, table)
-			s.all = append(s.all, connectors.Out{Key: v.Key, Value: v.Value, Timestamp: v.Timestamp, Partition: record.Partition(p)})
+			s.all = append(s.all, connectors.Out{Key: v.Key, Value: v.Value, Headers: v.Headers, Timestamp: v.Timestamp, Partition: record.Partition(p)})
 			at[p]++
 		}
 	}
@@ -284,7 +284,11 @@ func (c *joinCase) got(l *memlog.Log) [][]string {
 	out := make([][]string, c.partitions)
 	for p := range out {
 		for _, r := range l.Records(record.TopicPartition{Topic: "out", Partition: record.Partition(p)}) {
-			out[p] = append(out[p], string(r.Key)+": "+string(r.Value))
+			line := string(r.Key) + ": " + string(r.Value)
+			for _, h := range r.Headers {
+				line += " " + h.Key + "=" + string(h.Value)
+			}
+			out[p] = append(out[p], line)
 		}
 	}
 	return out

@@ -37,8 +37,9 @@ type input struct {
 
 	// Of a repartition input that is merged with others: see lane.go.
 	lanes []lane
-	read  record.Offset // where dealing out goes on
-	chunk []byte        // memory of parcels
+	read  record.Offset     // where dealing out goes on
+	chunk []byte            // memory of parcels
+	names map[string]string // keys of their headers
 
 	records, bytes int64 // processed since the last commit
 	moved          bool  // next has passed records or batches since the last commit

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"strings"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -180,9 +181,22 @@ func (in *input) own(b []byte) []byte {
 func (in *input) ownHeaders(hs []record.Header) []processor.Header {
 	own := appendHeaders(nil, hs)
 	for i := range own {
-		own[i].Value = in.own(own[i].Value)
+		own[i] = processor.Header{Key: in.intern(own[i].Key), Value: in.own(own[i].Value)}
 	}
 	return own
+}
+
+// intern returns a header's key with memory of its own; there are few.
+func (in *input) intern(key string) string {
+	if s, ok := in.names[key]; ok {
+		return s
+	}
+	if in.names == nil || len(in.names) == 256 {
+		in.names = map[string]string{}
+	}
+	key = strings.Clone(key)
+	in.names[key] = key
+	return key
 }
 
 // oneOfLane processes the head of a lane: a record, or a watermark.
