@@ -275,7 +275,7 @@ func send(t *testing.T, network, addr string, lines ...string) {
 	w := bufio.NewWriter(conn)
 	for _, line := range lines {
 		fmt.Fprintln(w, line)
-		if network == "udp" {
+		if network != "tcp" { // a datagram is a line
 			if err := w.Flush(); err != nil {
 				t.Fatal(err)
 			}

@@ -29,14 +29,20 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		return misbehaving(n, p)
 	})
+	r.url = serve(t, r.Receiver)
+	return r
+}
+
+// serve gives a receiver an address.
+func serve(t *testing.T, r *connectortest.Receiver) (url string) {
+	t.Helper()
 	s := httptest.NewServer(r)
-	r.url = s.URL
 	t.Cleanup(func() {
 		r.Release()
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return r
+	return s.URL
 }
 
 // postedMembers are those of what -webhook-body alert posts.
