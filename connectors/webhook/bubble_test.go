@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,11 +165,12 @@ func TestAnEndpointThatIsDownLosesNothing(t *testing.T) {
 			ids = append(ids, send([]string{"a", "b", "c"}[n%3], n))
 		}
 		r.Advance(time.Hour)
-		health := r.Engine().Readiness()
-		if h := health.Connectors[0]; health.Ready || h.State != "retrying" || h.Error == "" || r.Now().Sub(h.Since) < 59*time.Minute || h.LastSuccess != (time.Time{}) {
-			r.T().Errorf("after an hour of 503: %+v", health)
+		if err := r.Engine().Ready(); err == nil || !strings.Contains(err.Error(), "sink hook is retrying since 2026-01-01T00:00:0") {
+			r.T().Errorf("after an hour of 503 it is ready: %v", err)
 		}
-		if snap := r.Engine().State().Sinks[0]; snap.Lag < 60 || snap.Retries < 100 || snap.Errors < 100 {
+		snap := r.Engine().State().Sinks[0]
+		if snap.State != "retrying" || snap.Error == "" || r.Now().Sub(snap.Since) < 59*time.Minute || !snap.LastSuccess.IsZero() ||
+			snap.Lag < 60 || snap.Retries < 100 || snap.Errors < 100 || snap.Attempts < 100 {
 			r.T().Errorf("after an hour of 503: %+v", snap)
 		}
 		down = false

@@ -38,9 +38,7 @@ type Metrics struct {
 	storeEntries, storeBytes *prometheus.GaugeVec
 	cacheHits, cacheMisses   *prometheus.GaugeVec
 	restored                 *prometheus.CounterVec
-	sourceRecords, sinkRecs  *prometheus.CounterVec
-	connectorErrors          *prometheus.CounterVec
-	sinkWrite                *prometheus.HistogramVec
+	connectors               connectorMetrics
 
 	mu             sync.Mutex
 	lastCheckpoint map[string]time.Time // by task
@@ -71,10 +69,7 @@ func New() *Metrics {
 	m.cacheHits = m.gauge("cache_hits", "Reads of a store that its cache answered, since the task started.", "task", "store")
 	m.cacheMisses = m.gauge("cache_misses", "Reads of a store that went to committed state, since the task started.", "task", "store")
 	m.restored = m.counter("restored_records_total", "Changelog records replayed when a task was started, at the beginning or after an abort.", "task", "store")
-	m.sourceRecords = m.counter("source_records_total", "Records that a source has committed.", "source")
-	m.sinkRecs = m.counter("sink_records_total", "Records that a sink's system has acknowledged.", "sink")
-	m.connectorErrors = m.counter("connector_errors_total", "Failed attempts of a source or sink.", "connector")
-	m.sinkWrite = m.histogram("sink_write_seconds", "Time of a sink's write.", "sink")
+	m.connectors.register(m)
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -87,7 +82,7 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Hooks are the engine's hooks that feed these metrics.
 func (m *Metrics) Hooks() engine.Hooks {
-	return engine.Hooks{
+	h := engine.Hooks{
 		Processed: func(task, topic string, records, bytes int64) {
 			m.recordsIn.WithLabelValues(task, topic).Add(float64(records))
 			m.bytesIn.WithLabelValues(task, topic).Add(float64(bytes))
@@ -112,22 +107,9 @@ func (m *Metrics) Hooks() engine.Hooks {
 		Restored: func(task, store string, n int64) {
 			m.restored.WithLabelValues(task, store).Add(float64(n))
 		},
-		Source: func(name string, records, _ int64, err error) {
-			m.sourceRecords.WithLabelValues(name).Add(float64(records))
-			m.connectorError(name, err)
-		},
-		Sink: func(name string, records, bytes int64, took time.Duration, err error) {
-			m.sinkRecs.WithLabelValues(name).Add(float64(records))
-			m.sinkWrite.WithLabelValues(name).Observe(took.Seconds())
-			m.connectorError(name, err)
-		},
 	}
-}
-
-func (m *Metrics) connectorError(name string, err error) {
-	if err != nil {
-		m.connectorErrors.WithLabelValues(name).Inc()
-	}
+	m.connectors.hooks(&h)
+	return h
 }
 
 func (m *Metrics) setLag(task, topic string, partition int32, records int64) {

@@ -48,6 +48,10 @@ func TestHooksReachTheScrape(t *testing.T) {
 	h.Restored("0_1", "counts", 8)
 	h.Source("udp", 11, 1, nil)
 	h.Sink("console", 4, 44, time.Millisecond, errors.New("closed"))
+	h.Retried("console")
+	h.SourceState(engine.SourceSnapshot{LagRecords: -1, LagBytes: 77, Dropped: 5,
+		ConnectorSnapshot: engine.ConnectorSnapshot{Name: "udp", State: "running", InFlight: 3, LastSuccess: time.UnixMilli(1_500)}})
+	h.SinkState(engine.SinkSnapshot{Lag: 21, Skipped: 2, ConnectorSnapshot: engine.ConnectorSnapshot{Name: "console", State: "retrying"}})
 
 	code, body := get(t, m.Handler(health{}), "/metrics")
 	if code != http.StatusOK {
@@ -72,6 +76,17 @@ func TestHooksReachTheScrape(t *testing.T) {
 		`millstream_source_records_total{source="udp"} 11`,
 		`millstream_sink_records_total{sink="console"} 4`,
 		`millstream_connector_errors_total{connector="console"} 1`,
+		`millstream_source_bytes_total{source="udp"} 1`,
+		`millstream_sink_bytes_total{sink="console"} 44`,
+		`millstream_connector_retries_total{connector="console"} 1`,
+		`millstream_connector_up{connector="udp",kind="source"} 1`,
+		`millstream_connector_up{connector="console",kind="sink"} 0`,
+		`millstream_connector_in_flight_records{connector="udp",kind="source"} 3`,
+		`millstream_connector_last_success_timestamp_seconds{connector="udp",kind="source"} 1.5`,
+		`millstream_sink_lag_records{sink="console"} 21`,
+		`millstream_sink_skipped_records{sink="console"} 2`,
+		`millstream_source_lag_bytes{source="udp"} 77`,
+		`millstream_source_dropped_records{source="udp"} 5`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("/metrics lacks the line %s", line)
