@@ -42,6 +42,11 @@ func benchRecords(n, hosts int) []processor.Record {
 func benchUnit(b testing.TB, program func(in *streams.Stream[string, string])) (processor.Unit, *silent) {
 	builder := streams.NewBuilder("bench")
 	program(builder.From[string, string]("lines"))
+	return unitOf(b, builder)
+}
+
+// unitOf builds a program as one unit; its sources are in the order of their definition.
+func unitOf(b testing.TB, builder *streams.Builder) (processor.Unit, *silent) {
 	topo, err := builder.Build()
 	if err != nil {
 		b.Fatal(err)
