@@ -22,10 +22,10 @@ import (
 //
 // The zero value is no secret. A Secret may be used from any goroutine.
 type Secret struct {
-	where *secret // behind a pointer: fmt does not follow it inside of unexported fields
+	// text is a function because fmt, which cannot call methods of unexported
+	// fields, would print what it finds in anything else.
+	text func() string
 }
-
-type secret struct{ text string }
 
 // hidden is what everybody sees of a secret.
 const hidden = "***"
@@ -35,11 +35,11 @@ func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
 	}
-	return Secret{&secret{text}}
+	return Secret{func() string { return text }}
 }
 
 // IsZero reports whether there is no secret.
-func (s Secret) IsZero() bool { return s.where == nil }
+func (s Secret) IsZero() bool { return s.text == nil }
 
 // ErrEmptySecret: the variable or file that should hold a secret is missing or empty.
 var ErrEmptySecret = errors.New("holds no secret")
@@ -50,20 +50,21 @@ const maxSecretBytes = 1 << 20
 // Reveal gets the value. Its errors name the variable or file, never what is in it.
 // The value of no secret is "".
 func (s Secret) Reveal() (string, error) {
-	if s.where == nil {
+	if s.text == nil {
 		return "", nil
 	}
-	if name, ok := strings.CutPrefix(s.where.text, "env:"); ok {
+	text := s.text()
+	if name, ok := strings.CutPrefix(text, "env:"); ok {
 		v := os.Getenv(name)
 		if v == "" {
 			return "", fmt.Errorf("environment variable %s %w: set it, or name another", name, ErrEmptySecret)
 		}
 		return v, nil
 	}
-	if path, ok := strings.CutPrefix(s.where.text, "file:"); ok {
+	if path, ok := strings.CutPrefix(text, "file:"); ok {
 		return revealFile(path)
 	}
-	v, _ := strings.CutPrefix(s.where.text, "literal:")
+	v, _ := strings.CutPrefix(text, "literal:")
 	return v, nil
 }
 
@@ -92,7 +93,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 
 // String hides the secret, as all that follow do.
 func (s Secret) String() string {
-	if s.where == nil {
+	if s.text == nil {
 		return ""
 	}
 	return hidden

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
@@ -59,15 +60,23 @@ func classifyCode(code int) class {
 
 // opening classifies an error of Open for the engine: what may pass by itself is
 // Transient, so that even a first start waits for a cluster that is not up yet.
-func opening(err error) error {
-	var answer gocql.RequestError
-	switch {
-	case err == nil, connectors.IsPermanent(err):
+func opening(err error, hosts []string) error {
+	if errors.Is(err, ErrConfig) || errors.Is(err, ErrSchema) {
 		return err
-	case errors.Is(err, ErrConfig), errors.Is(err, ErrSchema):
-		return err
-	case errors.As(err, &answer) && classifyCode(answer.Code()) != classBusy:
-		return fmt.Errorf("cassandra: %w", err)
 	}
-	return connectors.Transient(fmt.Errorf("cassandra: %w", err))
+	named := fmt.Errorf("cassandra at %s: %w", strings.Join(hosts, ", "), err)
+	var answer gocql.RequestError
+	if errors.As(err, &answer) && classifyCode(answer.Code()) != classBusy {
+		return named
+	}
+	for _, mistake := range mistakes {
+		if strings.Contains(err.Error(), mistake) {
+			return named
+		}
+	}
+	return connectors.Transient(named)
 }
+
+// mistakes are words of errors that somebody has to mend: the driver passes the
+// texts of errors on, not the errors.
+var mistakes = []string{"x509: ", "remote error: tls: ", "password are incorrect", "authentication required"}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // keyspace is what system_schema says of one.
@@ -13,6 +14,9 @@ type keyspace struct {
 	tables map[string][]tableColumn // by table; also those of views
 	views  map[string]bool
 	types  map[string][]typeField // user-defined types
+	// dropped are columns that were dropped, maybe to be added again: when, by
+	// table and column.
+	dropped map[string]map[string]time.Time
 }
 
 // tableColumn is a column of a table that exists.
@@ -24,8 +28,9 @@ type tableColumn struct {
 }
 
 // check compares what Config.Tables says with what exists and makes the plans of
-// the tables. The error is one ErrSchema with every problem.
-func (k *keyspace) check(tables []TableSpec) ([]*plan, error) {
+// the tables. The error is one ErrSchema with every problem. Write timestamps
+// begin at epoch, microseconds; 0: they may be any.
+func (k *keyspace) check(tables []TableSpec, epoch int64) ([]*plan, error) {
 	if !k.exists {
 		return nil, fmt.Errorf("%w: keyspace %s does not exist: create it (CREATE KEYSPACE %s WITH replication = ...), or set Config.Create",
 			ErrSchema, k.name, quoted(k.name))
@@ -35,7 +40,7 @@ func (k *keyspace) check(tables []TableSpec) ([]*plan, error) {
 	for i, spec := range tables {
 		p := &plan{table: spec.table(), index: i}
 		p.full = quoted(k.name) + "." + quoted(p.table.name)
-		if all := k.checkTable(p); len(all) > 0 {
+		if all := k.checkTable(p, epoch); len(all) > 0 {
 			problems = append(problems, all...)
 			continue
 		}
@@ -53,7 +58,7 @@ func (k *keyspace) check(tables []TableSpec) ([]*plan, error) {
 }
 
 // checkTable finds every difference of one table and sets p's encoders.
-func (k *keyspace) checkTable(p *plan) (problems []error) {
+func (k *keyspace) checkTable(p *plan, epoch int64) (problems []error) {
 	t := p.table
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	actual, ok := k.tables[t.name]
@@ -86,6 +91,11 @@ func (k *keyspace) checkTable(p *plan) (problems []error) {
 		if !ok {
 			bad("%s has no column %s: ALTER TABLE %s ADD %s %s%s; or remove the field of %v",
 				p.full, quoted(c.name), p.full, quoted(c.name), c.typ.definition(false), staticSuffix(c), t.row)
+			continue
+		}
+		if at := k.dropped[t.name][c.name]; epoch > 0 && at.UnixMicro() >= epoch {
+			bad("%s.%s was dropped at %v and added again: Cassandra hides what has an earlier write timestamp than that, and the sink's begin at %v (the topic's creation); write a column of another name",
+				p.full, quoted(c.name), at.UTC().Format(time.RFC3339), time.UnixMicro(epoch).UTC().Format(time.RFC3339))
 			continue
 		}
 		e, typ, err := k.checkColumn(p, c, have)

@@ -165,7 +165,7 @@ func (d *driver) write(ctx context.Context, statements []statement, routingKey [
 func (d *driver) close() { d.s.Close() }
 
 func (d *driver) schema(ctx context.Context, name string) (*keyspace, error) {
-	k := &keyspace{name: name, tables: map[string][]tableColumn{}, views: map[string]bool{}, types: map[string][]typeField{}}
+	k := &keyspace{name: name, tables: map[string][]tableColumn{}, views: map[string]bool{}, types: map[string][]typeField{}, dropped: map[string]map[string]time.Time{}}
 	var s string
 	err := d.s.Query(`SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`, name).ScanContext(ctx, &s)
 	if errors.Is(err, gocql.ErrNotFound) {
@@ -184,6 +184,15 @@ func (d *driver) schema(ctx context.Context, name string) (*keyspace, error) {
 	rows = d.s.Query(`SELECT view_name FROM system_schema.views WHERE keyspace_name = ?`, name).IterContext(ctx)
 	for rows.Scan(&s) {
 		k.views[s] = true
+	}
+	err = errors.Join(err, rows.Close())
+	rows = d.s.Query(`SELECT table_name, column_name, dropped_time FROM system_schema.dropped_columns WHERE keyspace_name = ?`, name).IterContext(ctx)
+	var at time.Time
+	for rows.Scan(&s, &c.name, &at) {
+		if k.dropped[s] == nil {
+			k.dropped[s] = map[string]time.Time{}
+		}
+		k.dropped[s][c.name] = at
 	}
 	err = errors.Join(err, rows.Close())
 	rows = d.s.Query(`SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?`, name).IterContext(ctx)

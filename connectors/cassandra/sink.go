@@ -85,7 +85,7 @@ func (s *Sink) Open(ctx context.Context, cfg connectors.SinkContext) error {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	if err := s.connect(ctx, true); err != nil {
-		return opening(err)
+		return opening(err, s.cfg.Hosts)
 	}
 	s.opened = true
 	return nil
@@ -100,7 +100,7 @@ func (s *Sink) connect(ctx context.Context, create bool) error {
 	k, err := s.keyspace(ctx, first, create)
 	first.close()
 	if err == nil && !k.exists {
-		_, err = k.check(s.cfg.Tables)
+		_, err = k.check(s.cfg.Tables, 0)
 	}
 	if err != nil {
 		return err
@@ -148,7 +148,11 @@ func (s *Sink) readPlans(ctx context.Context, c session) error {
 	if err != nil {
 		return err
 	}
-	plans, err := k.check(s.cfg.Tables)
+	epoch := s.epoch
+	if s.cfg.Timestamps == EventTime {
+		epoch = 0
+	}
+	plans, err := k.check(s.cfg.Tables, epoch)
 	if err != nil {
 		return err
 	}
