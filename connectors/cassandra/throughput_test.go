@@ -68,9 +68,9 @@ func TestIntegrationThroughputBesideAPlainLoop(t *testing.T) {
 		name                string
 		n, partitions, rows int
 	}{
-		{"every row a partition of its own", 20000, 1 << 30, 1 << 30},
-		{"rows of 500 partitions", 20000, 500, 100000},
-		{"sums of 1,000 rows, updated again and again", 20000, 100, 1000},
+		{"every row a partition of its own", 6000, 1 << 30, 1 << 30},
+		{"rows of 500 partitions", 10000, 500, 100000},
+		{"sums of 1,000 rows, updated again and again", 10000, 100, 1000},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			c := newCluster(t, gocql.NewCluster(c.addr), c.addr)
