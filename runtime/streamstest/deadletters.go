@@ -2,6 +2,7 @@ package streamstest
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
@@ -47,7 +48,7 @@ func deadLetter(v *record.View) DeadLetter {
 		return n
 	}
 	for _, h := range v.Headers {
-		l.Headers = append(l.Headers, processor.Header{Key: h.Key, Value: clone(h.Value)})
+		l.Headers = append(l.Headers, processor.Header{Key: strings.Clone(h.Key), Value: clone(h.Value)})
 		switch h.Key {
 		case connectors.HeaderReason:
 			l.Reason = string(h.Value)

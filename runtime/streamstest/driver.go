@@ -40,7 +40,7 @@ type Driver struct {
 	err            error // what ended the program
 	last           string
 	totals         engine.Totals
-	late           map[string]int64
+	late, dropped  map[string]int64 // by operator
 	skipped        int64
 }
 
@@ -51,7 +51,7 @@ func New(t testing.TB, topo *topology.Topology, o Options) *Driver {
 	d := &Driver{
 		world: &world{t: t, topo: topo, opt: o, turn: map[string]int32{}},
 		db:    memstore.New(16), // of small transactions: a checkpoint can be cut in many places
-		now:   o.Start, late: map[string]int64{},
+		now:   o.Start, late: map[string]int64{}, dropped: map[string]int64{},
 	}
 	if len(o.Sources)+len(o.Sinks) > 0 {
 		d.fatal("New: a Driver runs no connectors: give Sources and Sinks to Run, and use Input and Output here")

@@ -272,6 +272,10 @@ func (d *Driver) Totals() engine.Totals {
 // Late is how many records came too late at an operator.
 func (d *Driver) Late(operator string) int64 { return d.late[operator] }
 
+// Dropped is how many records an operator had no use for, because a key or value
+// was null.
+func (d *Driver) Dropped(operator string) int64 { return d.dropped[operator] }
+
 // Skipped is how many records did not decode and were skipped.
 func (d *Driver) Skipped() int64 { return d.skipped }
 

@@ -2,6 +2,7 @@ package streamstest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -164,7 +165,7 @@ func (o *Out[K, V]) decode(tp record.TopicPartition, v *record.View) (r Record[K
 	}
 	for _, h := range v.Headers {
 		if !task.Reserved(h) {
-			r.Headers = append(r.Headers, processor.Header{Key: h.Key, Value: append([]byte(nil), h.Value...)})
+			r.Headers = append(r.Headers, processor.Header{Key: strings.Clone(h.Key), Value: append([]byte(nil), h.Value...)})
 		}
 	}
 	if v.Key != nil {

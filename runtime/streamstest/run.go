@@ -173,9 +173,18 @@ func (r *Running) Stop() {
 	r.cancel()
 	<-r.done
 	r.up = false
-	if err := errors.Join(r.err, r.engine.Close(), r.log.Close()); err != nil {
+	if err := errors.Join(r.ended(), r.engine.Close(), r.log.Close()); err != nil {
 		r.fatal("Stop: %v", err)
 	}
+}
+
+// ended is the error of an engine that was asked to end; one that was still
+// starting says that its context was canceled.
+func (r *Running) ended() error {
+	if errors.Is(r.err, context.Canceled) {
+		return nil
+	}
+	return r.err
 }
 
 // Join waits until a bounded run (Options.Engine.Bounded) has ended.
@@ -256,7 +265,7 @@ func (r *Running) end() {
 	}
 	r.cancel()
 	<-r.done
-	if err := errors.Join(r.err, r.engine.Close(), r.log.Close()); err != nil {
+	if err := errors.Join(r.ended(), r.engine.Close(), r.log.Close()); err != nil {
 		r.t.Errorf("streamstest: the engine's end: %v", err)
 	}
 }

@@ -238,6 +238,10 @@ func (d *Driver) count(c task.Counts, inputs []task.Processed) {
 		d.late[op] += n
 		d.totals.Late += n
 	}
+	for op, n := range c.Dropped {
+		d.dropped[op] += n
+		d.totals.Dropped += n
+	}
 	for _, t := range d.plan.Topics {
 		if t.Kind == plan.External {
 			d.totals.RecordsOut += c.Out[t.Name].Records

@@ -112,7 +112,7 @@ func (t *Task) Committed(ends map[record.TopicPartition]logclient.OffsetEpoch) (
 		inputs = append(inputs, Processed{Partition: in.tp, Next: in.next, Records: in.records, Bytes: in.bytes, NewestMS: in.time})
 		in.records, in.bytes, in.moved = 0, 0, false
 	}
-	t.dirty = false
+	t.dirty, t.recorded = false, t.streamTime
 	for i, v := range t.outs {
 		if v.Records > 0 {
 			c := t.counts.Out[t.sub.Outputs[i].Topic]

@@ -25,6 +25,9 @@ type input struct {
 	time   int64 // the greatest timestamp seen
 	next   record.Offset
 	lastAt time.Time // when the last record came; the start before the first
+	// floor is the task's stream time at its start, until a record comes: where
+	// idle time had come to before goes on from there.
+	floor int64
 	// end is where a bounded run stops; NoOffset: unknown.
 	end record.Offset
 
@@ -68,7 +71,7 @@ func newInputs(topo *topology.Topology, sub *plan.Sub, id plan.TaskID) []*input 
 		}
 		in := &input{
 			tp:      record.TopicPartition{Topic: p.Topic, Partition: record.Partition(id.Partition)},
-			sources: []int{i}, repartition: p.Repartition, timed: -1, time: processor.NoTime, end: record.NoOffset,
+			sources: []int{i}, repartition: p.Repartition, timed: -1, time: processor.NoTime, floor: processor.NoTime, end: record.NoOffset,
 		}
 		for _, u := range p.Upstream {
 			in.upstream = append(in.upstream, UpstreamTime{Task: u, Time: processor.NoTime})
@@ -124,7 +127,7 @@ func (in *input) streamTime(now time.Time, idleAfter time.Duration) (ms int64, h
 	case !in.seen:
 		return processor.NoTime, idle < 0
 	case idle > 0 && len(in.queue) == 0:
-		return in.time + idle.Milliseconds(), true
+		return max(in.time, in.floor) + idle.Milliseconds(), true
 	}
 	return in.time, true
 }

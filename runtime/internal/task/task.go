@@ -35,7 +35,12 @@ type Config struct {
 	IdleAfter   time.Duration // 0: an idle input holds time back for ever
 	MaxTaskIdle time.Duration
 	Bounded     bool // an input without data is waited for until it has ended
-	BadRecord   Action
+	// Reread reads a partition's records from <= offset < to once more, until fn
+	// returns false; the records are borrowed. A task that merges a repartition
+	// topic with other inputs holds no more of it than CacheBytes, and needs this
+	// for the rest; nil: it holds everything.
+	Reread    func(tp record.TopicPartition, from, to record.Offset, fn func(*record.View) bool) error
+	BadRecord Action
 	Late        Action
 }
 
@@ -53,6 +58,7 @@ type Task struct {
 	err    error // of a Send, Changelog or Late, which a unit might swallow
 
 	streamTime int64
+	recorded   int64 // stream time of the last commit
 	maxEvent   int64
 	allIdle    bool     // no input ever had a record, and none is waited for
 	outs       []Volume // by sink, of the running transaction
@@ -141,7 +147,7 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 		last = fresh()
 	}
 	t.writer, t.err, t.allIdle = w, nil, false
-	t.streamTime, t.maxEvent = last.StreamTime, last.MaxEvent
+	t.streamTime, t.maxEvent, t.recorded = last.StreamTime, last.MaxEvent, last.StreamTime
 	t.sent, t.sentOnce, t.sentIdle = last.Sent, last.SentOnce, last.SentIdle
 	t.decision, t.decided = last.Decision, last.Decided
 	t.waiting, t.dirty = false, false
@@ -151,7 +157,7 @@ func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record
 	}
 	t.inputs = newInputs(t.cfg.Topology, t.sub, t.cfg.ID)
 	for _, in := range t.inputs {
-		in.next, in.lastAt = from[in.tp], now
+		in.next, in.lastAt, in.floor = from[in.tp], now, t.streamTime
 		if end, ok := ends[in.tp]; ok {
 			in.end = end
 		}

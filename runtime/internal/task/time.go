@@ -74,11 +74,21 @@ func (t *Task) Tick(now time.Time) (err error) {
 		return nil
 	}
 	closes := ms >= t.unit.NextTime()
-	if closes || (t.writesRepartition() && (!t.sentOnce || ms-t.sent >= t.idleQuantum())) {
+	if closes || t.keeps(ms) || (t.writesRepartition() && (!t.sentOnce || ms-t.sent >= t.idleQuantum())) {
 		t.dirty = true
 		t.decision, t.decided = IdleDecision, ms
 	}
 	return t.fail(t.advance(ms))
+}
+
+// idleKept is how far idle time may come without being recorded, while a window
+// or timer waits for it: a restart loses at most that. Without it a program that
+// is started anew more often than its windows are long would never close them.
+const idleKept = time.Minute
+
+// keeps reports whether idle time that has come to ms is to be recorded.
+func (t *Task) keeps(ms int64) bool {
+	return t.streamTime != processor.NoTime && t.unit.NextTime() != processor.MaxTime && ms-t.recorded >= idleKept.Milliseconds()
 }
 
 // NextTick is how long after now Tick may have something to do; 0: never, until
@@ -116,7 +126,7 @@ func (t *Task) afterIdle() time.Duration {
 	if next == processor.MaxTime {
 		return 0
 	}
-	return time.Duration(max(next-t.streamTime, 1)) * time.Millisecond
+	return min(time.Duration(max(next-t.streamTime, 1))*time.Millisecond, idleKept)
 }
 
 // End is the end of a bounded run's input: stream time rises to ms.

@@ -142,7 +142,7 @@ func (t *Task) account(in *input, n, bytes int64, now time.Time) {
 	in.records += n
 	in.bytes += bytes
 	in.moved = true
-	in.lastAt = now
+	in.lastAt, in.floor = now, processor.NoTime
 	t.maxEvent = max(t.maxEvent, in.time)
 	t.dirty = true
 }
