@@ -273,14 +273,10 @@ func (ses *session) drain(until time.Time) {
 	})
 }
 
-// close ends everything and waits for it.
+// close ends everything and waits for it. Readers get a moment for what the
+// sockets hold, because the source may be opened again.
 func (ses *session) close() error {
-	ses.drain(time.Unix(1, 0))
-	ses.mu.Lock()
-	for c := range ses.conns {
-		c.abandon()
-	}
-	ses.mu.Unlock()
+	ses.drain(time.Now().Add(backlogFor))
 	<-ses.drained
 	ses.closeOnce.Do(func() { close(ses.stopPolls) })
 	var errs []error

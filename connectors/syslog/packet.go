@@ -27,38 +27,48 @@ func (l *listener) readPackets(p *patience) {
 	}
 	senders := senderCache{transport: l.cfg.Transport, known: map[netip.AddrPort]*sender{}}
 	lines := make([]piece, 0, datagramBatch)
+	take := func(n int) (size int) {
+		lines = lines[:0]
+		for i := range n {
+			data, whole, from := r.datagram(i)
+			lines = append(lines, src.datagram(data, whole, senders.of(from)))
+			size += whole + 1
+		}
+		l.deliver(lines)
+		return size
+	}
 	for {
 		p.arm(0)
 		n, err := r.read()
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				l.discarded.Add(int64(r.discard(src.cfg.ReceiveBuffer)))
-				l.closeQuietly()
-				return
+		switch {
+		case err == nil:
+			take(n)
+		case errors.Is(err, os.ErrDeadlineExceeded): // what the socket holds is still taken
+			for left := src.cfg.ReceiveBuffer; left > 0; {
+				if n = r.poll(); n == 0 {
+					break
+				}
+				left -= take(n)
 			}
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if src.breaks.now() {
-				src.log().Warn("reading a datagram failed", "transport", l.id.Transport, "address", l.id.Address, "error", err)
-			}
-			continue
+			l.discarded.Add(int64(r.discard(src.cfg.ReceiveBuffer)))
+			l.closeQuietly()
+			return
+		case errors.Is(err, net.ErrClosed):
+			return
+		case src.breaks.now():
+			src.log().Warn("reading a datagram failed", "transport", l.id.Transport, "address", l.id.Address, "error", err)
 		}
-		lines = lines[:0]
-		for i := range n {
-			data, size, from := r.datagram(i)
-			line, bad := trimFrame(data), error(nil)
-			if size > len(data) {
-				line = data
-			}
-			if len(line) > src.cfg.MaxLine || size > len(data) {
-				bad = fmt.Errorf("%w of %d bytes: it has %d", ErrTooLong, src.cfg.MaxLine, size)
-				line = line[:min(len(line), src.cfg.MaxLine)]
-			}
-			lines = append(lines, piece{line, senders.of(from), bad})
-		}
-		l.deliver(lines)
 	}
+}
+
+// datagram makes a line of a datagram's bytes, of which there were size.
+func (s *Source) datagram(data []byte, size int, from *sender) piece {
+	line := trimFrame(data)
+	if size <= len(data) && len(line) <= s.cfg.MaxLine {
+		return piece{line: line, sender: from}
+	}
+	bad := fmt.Errorf("%w of %d bytes: it has %d", ErrTooLong, s.cfg.MaxLine, size)
+	return piece{data[:min(len(data), s.cfg.MaxLine)], from, bad}
 }
 
 // senderCache remembers senders, so that a line does not print an address.

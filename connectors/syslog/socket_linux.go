@@ -110,16 +110,30 @@ func networkOrder(port uint16) uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
+// poll returns how many datagrams there are without waiting, whatever the
+// socket's deadline.
+func (r *packetReader) poll() (n int) {
+	r.raw.Control(func(fd uintptr) {
+		if r.tryReceive(fd) {
+			n = r.n
+		}
+	})
+	return n
+}
+
 // discard takes what the socket holds, about max bytes at most, and returns how
 // many datagrams that were.
 func (r *packetReader) discard(max int) (n int) {
-	r.raw.Control(func(fd uintptr) {
-		for taken := 0; taken < max && r.tryReceive(fd) && r.n > 0; n += r.n {
-			for i := range r.n {
-				taken += int(r.messages[i].Len) + 1
-			}
+	for taken := 0; taken < max; {
+		got := r.poll()
+		if got == 0 {
+			break
 		}
-	})
+		n += got
+		for i := range got {
+			taken += int(r.messages[i].Len) + 1
+		}
+	}
 	return n
 }
 

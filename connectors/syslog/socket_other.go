@@ -36,7 +36,8 @@ func (r *packetReader) datagram(int) (data []byte, size int, from netip.AddrPort
 	return r.buf[:r.size], r.size, r.from
 }
 
-// discard is for exact counts, which only Linux gives.
+// poll and discard are for exact counts, which only Linux gives.
+func (r *packetReader) poll() int       { return 0 }
 func (r *packetReader) discard(int) int { return 0 }
 
 func raiseReceiveBuffer(conn packetSocket, size int) (got int) {

@@ -14,8 +14,7 @@ import (
 // as too many open files.
 const retryAccept = 50 * time.Millisecond
 
-// conn is one sender's connection. Its reader owns it; others only drain or
-// abandon it.
+// conn is one sender's connection. Its reader owns it; others only drain it.
 type conn struct {
 	patience
 	socket net.Conn // as it was accepted
@@ -86,7 +85,7 @@ func (ses *session) keep(c *conn) bool {
 }
 
 func (ses *session) forget(c *conn) {
-	c.abandon()
+	c.socket.Close()
 	ses.mu.Lock()
 	delete(ses.conns, c)
 	if c.peer.IsValid() {
@@ -101,9 +100,6 @@ func (ses *session) forget(c *conn) {
 	}
 }
 
-// abandon closes the socket under its reader.
-func (c *conn) abandon() { c.socket.Close() }
-
 // serve reads a connection's lines until it ends.
 func (c *conn) serve() {
 	src := c.l.ses.src
@@ -112,6 +108,9 @@ func (c *conn) serve() {
 		c.arm(src.cfg.LineTimeout)
 		secure := tls.Server(c.socket, c.l.certs.server(src.log))
 		if err := secure.Handshake(); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
 			c.ended(err, "the TLS handshake failed")
 			return
 		}
