@@ -34,6 +34,7 @@ type Engine struct {
 	sinks     []*sinkRunner
 	ckpt      *checkpointer
 	trim      *trimmer
+	work      context.Context // of the run: set before its goroutines begin
 
 	status status
 

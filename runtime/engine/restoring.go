@@ -73,6 +73,9 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 		ID: id, Plan: e.plan, Topology: e.topo, DB: e.db, Logger: e.logger,
 		CacheBytes: e.cacheBytes(), IdleAfter: e.cfg.IdleAfter, MaxTaskIdle: e.cfg.MaxTaskIdle, Bounded: e.cfg.Bounded,
 		BadRecord: e.cfg.badRecord(), Late: e.cfg.lateAction(),
+		Reread: func(tp record.TopicPartition, from, to record.Offset, fn func(*record.View) bool) error {
+			return e.reread(e.work, tp, from, to, fn)
+		},
 	})
 	start, err := e.startOf(ctx, id, t.Inputs(), ps)
 	if err != nil {

@@ -60,6 +60,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	e.work = work
 	topics := map[string]bool{}
 	var inputs []string
 	for _, s := range e.plan.Subs {

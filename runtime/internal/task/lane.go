@@ -12,13 +12,20 @@ import (
 // as far as it was dealt out and not processed yet. Only a task that merges
 // several inputs has lanes; the lane of number i is that of input.upstream[i].
 //
+// A lane may be far ahead of another one that the task waits for. It holds as
+// much as it may, and what follows is left out and read again when it has room.
+//
 // Invariant: everything of the lane below upstream[i].Next was processed.
 // Invariant: mark is the last watermark dealt into the lane; a record after it
 // has no lesser time.
 type lane struct {
-	queue      []parcel
-	first      int // of queue: what lies before was processed
-	mark       int64
+	queue []parcel
+	first int // of queue: what lies before was processed
+	mark  int64
+	bytes int64 // that the queue holds
+	// cut: what follows the queue was left out for want of room; it begins at from.
+	cut        bool
+	from       record.Offset
 	emptySince time.Time // when a live run first missed a record of it
 }
 
@@ -47,12 +54,24 @@ func (l *lane) push(p parcel) {
 		l.queue, l.first = l.queue[:n], 0
 	}
 	l.queue = append(l.queue, p)
+	l.bytes += p.size()
 	l.emptySince = time.Time{}
+}
+
+const parcelBytes = 128 // without key, value and headers
+
+func (p *parcel) size() int64 {
+	n := int64(parcelBytes + len(p.key) + len(p.value))
+	for _, h := range p.headers {
+		n += int64(64 + len(h.Value))
+	}
+	return n
 }
 
 // pop takes the head out; it stays valid until the next push.
 func (l *lane) pop() *parcel {
 	p := l.head()
+	l.bytes -= p.size()
 	l.first++
 	return p
 }
@@ -95,42 +114,47 @@ func (t *Task) deal(in *input) (ok bool, err error) {
 			}
 			continue
 		}
+		i, p, err := t.parse(in, &in.head)
+		if err != nil {
+			return false, err
+		}
 		in.read = in.head.Offset + 1
-		if pushed, err := t.post(in); pushed || err != nil {
-			return pushed, err
+		l := &in.lanes[i]
+		switch {
+		case l.cut || p.offset < in.upstream[i].Next: // it comes again, or was processed before a restart
+		case t.overfull(in, l):
+			l.cut, l.from = true, p.offset
+		default:
+			in.put(l, p, &in.head)
+			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// post puts in.head into its lane; false if it was processed before a restart.
-func (t *Task) post(in *input) (bool, error) {
-	v := &in.head
+// parse finds a record's lane and what is special to it.
+func (t *Task) parse(in *input, v *record.View) (i int, p parcel, err error) {
 	carried, hasTime, watermark := internalHeaders(v.Headers)
-	p := parcel{timestamp: v.Timestamp, carried: v.Timestamp, offset: v.Offset, watermark: watermark != nil}
+	p = parcel{timestamp: v.Timestamp, carried: v.Timestamp, offset: v.Offset, watermark: watermark != nil}
 	from := watermark
-	switch {
-	case p.watermark:
+	if p.watermark {
 		ms, ok := time64(v.Value)
 		if !ok {
-			return false, t.badWatermark(watermark)
+			return 0, p, t.badWatermark(watermark)
 		}
 		p.carried = ms
-	case hasTime:
+	} else if from = sender(v.Headers); hasTime {
 		p.carried = max(carried, v.Timestamp)
-		from = sender(v.Headers)
-	default:
-		from = sender(v.Headers)
 	}
-	i := in.laneOf(from)
-	if i < 0 {
+	if i = in.laneOf(from); i < 0 {
 		t.rec.Topic, t.rec.Partition, t.rec.Offset = in.tp.Topic, int32(in.tp.Partition), int64(v.Offset)
-		return false, t.badWatermark(from)
+		return 0, p, t.badWatermark(from)
 	}
-	if v.Offset < in.upstream[i].Next {
-		return false, nil
-	}
-	l := &in.lanes[i]
+	return i, p, nil
+}
+
+// put appends a record to its lane.
+func (in *input) put(l *lane, p parcel, v *record.View) {
 	if p.watermark {
 		l.mark = max(l.mark, p.carried)
 	} else {
@@ -139,7 +163,47 @@ func (t *Task) post(in *input) (bool, error) {
 		p.headers = in.ownHeaders(v.Headers)
 	}
 	l.push(p)
-	return true, nil
+}
+
+// laneBytes is what a lane may hold in any case.
+const laneBytes = 64 << 10
+
+// overfull reports whether a lane holds as much as it may.
+func (t *Task) overfull(in *input, l *lane) bool {
+	return t.cfg.Reread != nil && l.has() && l.bytes >= max(t.cfg.CacheBytes/int64(len(in.lanes)), laneBytes)
+}
+
+// refill reads the lanes that were cut short and are used up once more, from
+// where they were cut to where dealing out is.
+func (t *Task) refill(in *input) error {
+	for i := range in.lanes {
+		l := &in.lanes[i]
+		if l.has() || !l.cut {
+			continue
+		}
+		l.cut = false
+		var err error
+		reread := t.cfg.Reread(in.tp, l.from, in.read, func(v *record.View) bool {
+			var p parcel
+			var j int
+			if j, p, err = t.parse(in, v); err != nil || j != i {
+				return err == nil
+			}
+			if l.cut = t.overfull(in, l); l.cut {
+				l.from = p.offset
+				return false
+			}
+			in.put(l, p, v)
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if reread != nil {
+			return t.readError(in, reread)
+		}
+	}
+	return nil
 }
 
 // laneOf finds an upstream task's lane; a record that names none is of the first.
@@ -238,8 +302,11 @@ func (t *Task) settle() {
 		for i := range in.lanes {
 			l := &in.lanes[i]
 			at := in.read
-			if l.has() {
+			switch {
+			case l.has():
 				at = l.head().offset
+			case l.cut:
+				at = l.from
 			}
 			in.upstream[i].Next = max(in.upstream[i].Next, at)
 			in.next = min(in.next, at)

@@ -75,6 +75,9 @@ func (t *Task) choose(now time.Time, ends Ends) (pick, error) {
 		best, missing := pick{}, false
 		for rank, in := range t.inputs {
 			if in.lanes != nil {
+				if err := t.refill(in); err != nil {
+					return pick{}, err
+				}
 				if mark := in.bestLane(&best, rank); mark.in != nil {
 					return mark, nil
 				}

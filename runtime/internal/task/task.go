@@ -35,13 +35,14 @@ type Config struct {
 	IdleAfter   time.Duration // 0: an idle input holds time back for ever
 	MaxTaskIdle time.Duration
 	Bounded     bool // an input without data is waited for until it has ended
+	BadRecord   Action
+	Late        Action
+
 	// Reread reads a partition's records from <= offset < to once more, until fn
 	// returns false; the records are borrowed. A task that merges a repartition
 	// topic with other inputs holds no more of it than CacheBytes, and needs this
 	// for the rest; nil: it holds everything.
-	Reread    func(tp record.TopicPartition, from, to record.Offset, fn func(*record.View) bool) error
-	BadRecord Action
-	Late        Action
+	Reread func(tp record.TopicPartition, from, to record.Offset, fn func(*record.View) bool) error
 }
 
 // Task is one sub-topology on one partition.
