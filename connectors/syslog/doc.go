@@ -1,28 +1,48 @@
-// Package syslog reads syslog lines: a Source that listens on UDP and TCP, a
-// Parser for lines from anywhere (the file source plugs it in), and Message,
-// the view of one line that a topology works on.
+// Package syslog reads syslog lines: a Source that listens on UDP, TCP, TLS and
+// unix sockets, a Parser for lines from anywhere (the file source plugs it in),
+// and Message, the view of one line that a topology works on. It sends nothing
+// and keeps nothing; docs/connectors/syslog.md is its manual.
 //
-// It understands RFC 3164 as it is found in the wild (no priority, no year,
-// CRLF, zero-padded days, RFC 3339 times) and RFC 5424. Lines are judged by
-// leodido/go-syslog; the common shape of RFC 3164,
+// Lines are RFC 5424, or RFC 3164 as it is found in the wild: no priority, year,
+// host or time, ISO times, Cisco's forms, CEF, LEEF and JSON payloads. They are
+// taken apart here without allocation; tests hold the scanners against
+// leodido/go-syslog, which also says what is wrong with a line that is none.
+// The common shape has a faster path, scan; all others go through dissect.
 //
 //	[<PRI>]Mmm dd hh:mm:ss host tag[pid]: text
 //
-// is taken apart here without allocation, with the same result (a differential
-// fuzz test holds that).
+// # The way of a line
+//
+//	socket -> framer or packetReader -> queue (bounded) -> ledger (until committed) -> Batch
+//
+// One goroutine per listener and per connection fills the queue; Read, on the
+// engine's goroutine, empties it. A full queue stops the reading of sockets.
 //
 // # What a record of the source's topic is
 //
 //	key        the host name; without one the sender's address (listening), or null (files)
-//	value      the line as it came, without its frame and its trailing CR and LF
-//	timestamp  the line's own time (event time)
-//	headers    HeaderReceived, HeaderRemote (listening), HeaderNoPriority (where it was missing)
+//	value      the line as it came, without its frame and its trailing CR, LF and NUL
+//	timestamp  the line's own time (event time); without one when it was received (listening)
+//	headers    HeaderReceived, HeaderRemote, HeaderTransport, HeaderSubject (listening),
+//	           HeaderNoPriority (where it was missing)
 //
-// A line that does not parse goes to the dead letters with its bytes and the reason.
+// # What bad input gets
+//
+//	a line that does not parse        dead letter: its bytes, the reason, the sender
+//	a line beyond MaxLine             dead letter: its beginning; the rest is skipped
+//	half a line, then silence or end  dead letter: what came; the connection is closed after LineTimeout
+//	bytes that are no frame           (FramingOctets only) dead letter; the connection is closed
+//	a TLS handshake that fails        that connection closed and counted
+//	too many connections              the newest closed and counted
+//	datagrams faster than the log     the kernel drops and counts them: Stats.Dropped
+//	a stream faster than the log      its sender is held back
+//	an address in use, a live unix socket, a wrong certificate file: an error of Listen
+//	a certificate file that breaks later: the old one stays in force, with a warning
 //
 // Concurrency: a Source is called by the engine from one goroutine; its Stats,
-// addresses and Listen may be used from any. A Parser belongs to one goroutine.
-// A Message is a value; any goroutine may read it while the bytes are valid.
+// addresses, Listen and Close may be used from any. A Parser belongs to one
+// goroutine. A Message is a value; any goroutine may read it while the bytes are
+// valid.
 package syslog
 
 // Headers of the records.
