@@ -28,7 +28,8 @@ type Config struct {
 	// Retention is how long the topics that the engine creates for sources,
 	// results and dead letters keep records, by the records' timestamps. Default
 	// 0: for good, because event times may be old already when they arrive.
-	// Topics that exist keep their own setting.
+	// Records go by whole segments, so up to an eighth more is kept. Topics that
+	// exist keep their own setting.
 	Retention time.Duration
 	// Guarantee is "exactly_once" (default) or "at_least_once".
 	Guarantee string
@@ -88,9 +89,13 @@ type Sink struct {
 
 // topicConfigs are those of topics that the engine creates for the user.
 func (c *Config) topicConfigs() map[string]string {
-	ms := int64(-1)
-	if c.Retention > 0 {
-		ms = c.Retention.Milliseconds()
+	if c.Retention <= 0 {
+		return map[string]string{"retention.ms": "-1"}
 	}
-	return map[string]string{"retention.ms": strconv.FormatInt(ms, 10)}
+	// Only whole segments are deleted, and one is filled for 7 days by default.
+	segment := min(max(c.Retention/8, time.Minute), 7*24*time.Hour)
+	return map[string]string{
+		"retention.ms": strconv.FormatInt(c.Retention.Milliseconds(), 10),
+		"segment.ms":   strconv.FormatInt(segment.Milliseconds(), 10),
+	}
 }

@@ -140,7 +140,7 @@ func (m *measurements) print(t testing.TB) {
 		row("disk "+name, func(x *measurement) int64 { return x.disk[name] }, mb)
 	}
 	row("disk", func(x *measurement) int64 { return x.total }, mb)
-	row("live entries of the stores", func(x *measurement) int64 { return x.live }, mb)
+	row("live data", func(x *measurement) int64 { return x.live }, mb)
 	row("resident memory", func(x *measurement) int64 { return x.rss }, mb)
 	row("anonymous memory", func(x *measurement) int64 { return x.anon }, mb)
 	row("descriptors", func(x *measurement) int64 { return int64(x.files) }, func(n int64) string { return fmt.Sprintf("%7d", n) })

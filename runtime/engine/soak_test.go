@@ -104,7 +104,7 @@ type soakRun struct {
 	cancel  context.CancelFunc
 	done    chan error
 	changed chan struct{}
-	sent    map[string]int64
+	sent    []int64 // bytes of records, by step
 	batches map[record.TopicPartition]*record.Builder
 	measure *measurements
 }
@@ -112,7 +112,7 @@ type soakRun struct {
 func (s soak) run(t *testing.T) *measurements {
 	t.Helper()
 	r := &soakRun{
-		soak: s, t: t, dir: t.TempDir(), changed: make(chan struct{}, 1), sent: map[string]int64{},
+		soak: s, t: t, dir: t.TempDir(), changed: make(chan struct{}, 1),
 		batches: map[record.TopicPartition]*record.Builder{}, measure: &measurements{},
 	}
 	r.now.Store(t0)
@@ -157,7 +157,9 @@ func (r *soakRun) open() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.scale()
+	if r.day < 24*time.Hour {
+		r.scale()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	go func() { r.done <- r.engine.Run(ctx) }()
@@ -172,11 +174,14 @@ func (r *soakRun) scale() {
 		return &s
 	}
 	for _, topic := range r.broker.Topics() {
-		set := map[string]*string{"segment.ms": scaled(7), "delete.retention.ms": scaled(1)}
-		if strings.HasSuffix(topic.Name, "-changelog") {
-			set["delete.retention.ms"] = scaled(7)
+		set := map[string]*string{"delete.retention.ms": scaled(7)}
+		switch {
+		case strings.HasPrefix(topic.Name, "__"):
+			set = map[string]*string{"segment.ms": scaled(7), "delete.retention.ms": scaled(1)}
+		case strings.HasPrefix(topic.Name, "soak-"):
+			set["segment.ms"] = scaled(1)
 		}
-		if err := r.broker.AlterTopic(topic.Name, set); err != nil && r.day < 24*time.Hour {
+		if err := r.broker.AlterTopic(topic.Name, set); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -219,6 +224,7 @@ func (r *soakRun) restart(n int) {
 func (r *soakRun) once(n int) {
 	r.t.Helper()
 	begin := t0 + int64(n)*r.step.Milliseconds()
+	r.sent = append(r.sent, 0)
 	for i := range r.lines {
 		at := begin + int64(i)*r.step.Milliseconds()/int64(r.lines)
 		host := fmt.Sprintf("host-%05d", n*3+i%200) // three new ones each step, three gone
@@ -267,7 +273,10 @@ func (r *soakRun) add(topic, key string, value []byte, at int64) {
 		r.batches[tp] = b
 	}
 	b.Append(&record.View{Key: []byte(key), Value: value, Timestamp: at})
-	r.sent[topic]++
+	r.sent[len(r.sent)-1] += int64(len(key) + len(value) + 10)
+	if topic == "sessions" {
+		r.sent[len(r.sent)-1] += int64(len(key) + len(value) + 10) // its copy
+	}
 	if b.Size() > 64<<10 {
 		r.produce(tp, b)
 	}
@@ -371,10 +380,14 @@ func (r *soakRun) onlyMarkers(p *broker.Partition, from record.Offset) bool {
 	return true
 }
 
-// live is the size of what must be there: the stores' entries, and the records
-// of a day in the topics that keep a day.
+// live is the size of what must be there: the stores' entries, and a day's
+// records in the topics that keep a day.
 func (r *soakRun) live() (bytes int64) {
 	r.t.Helper()
+	day := int(r.day / r.step)
+	for _, n := range r.sent[max(0, len(r.sent)-day):] {
+		bytes += n
+	}
 	for _, store := range []string{"sessions", "copies"} {
 		err := engine.All(r.engine, store, func(k, v string) bool {
 			bytes += int64(len(k) + len(v) + 8)

@@ -20,16 +20,21 @@ func DeadLettersTopic(app string) string { return app + ".dead-letters" }
 // a program that was off over a weekend need not rebuild.
 const DeleteRetentionMS int64 = 7 * 24 * 60 * 60 * 1000
 
-const segmentBytes = "67108864" // trimmed from the front: small enough to go soon
+// Trimmed and cleaned by whole segments, so these must not be filled for long:
+// up to 64 MiB, and a day instead of Kafka's seven.
+const (
+	segmentBytes = "67108864"
+	segmentMS    = "86400000"
+)
 
 func repartitionConfigs() map[string]string {
-	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": segmentBytes}
+	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": segmentBytes, "segment.ms": segmentMS}
 }
 
 func changelogConfigs() map[string]string {
-	return map[string]string{"cleanup.policy": "compact", "segment.bytes": segmentBytes, "delete.retention.ms": "604800000"}
+	return map[string]string{"cleanup.policy": "compact", "segment.bytes": segmentBytes, "segment.ms": segmentMS, "delete.retention.ms": "604800000"}
 }
 
 func positionsConfigs() map[string]string {
-	return map[string]string{"cleanup.policy": "compact", "segment.bytes": "8388608"}
+	return map[string]string{"cleanup.policy": "compact", "segment.bytes": "8388608", "segment.ms": segmentMS}
 }
