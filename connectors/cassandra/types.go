@@ -58,9 +58,9 @@ func parseType(s string) (cqlType, error) {
 	if name == "tuple" {
 		return cqlType{}, fmt.Errorf("type %q: tuples are not written; use a user-defined type", s)
 	}
-	want, known := parametric[name]
+	want, ok := parametric[name]
 	parts := splitTop(inner)
-	if !known || len(parts) != want {
+	if !ok || len(parts) != want {
 		return cqlType{}, fmt.Errorf("type %q: expected list<T>, set<T>, map<K, V>, vector<float, N> or frozen<T>", s)
 	}
 	t := cqlType{name: name}
@@ -89,13 +89,20 @@ func parseName(s string) (cqlType, error) {
 	if _, ok := native[lower]; ok {
 		return cqlType{name: lower}, nil
 	}
-	if n := len(s); n > 2 && s[0] == '"' && s[n-1] == '"' {
+	if n := len(s); n > 2 && s[0] == '"' && s[n-1] == '"' && keyspaceName.MatchString(s[1:n-1]) && !known(s[1:n-1]) {
 		return cqlType{name: s[1 : n-1]}, nil
 	}
-	if !identifier.MatchString(lower) {
+	if !identifier.MatchString(lower) || known(lower) {
 		return cqlType{}, fmt.Errorf("type %q: no name of a type", s)
 	}
 	return cqlType{name: lower}, nil // a user-defined type
+}
+
+// known reports whether a name is that of a built-in type.
+func known(name string) bool {
+	_, simple := native[name]
+	_, param := parametric[name]
+	return simple || param || name == "tuple"
 }
 
 // builtIn reports whether t itself is no user-defined type.
