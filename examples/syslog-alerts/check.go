@@ -61,6 +61,9 @@ func (c *config) checkService(given map[string]bool, wrong func(ok bool, format 
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		wrong(!given[name] || !strings.HasPrefix(name, "webhook-") || !c.webhook.IsZero(), "-%s needs -webhook URL", name)
 	}
+	wrong(c.webhookMost >= 1 && c.webhookMost <= 10_000, "-webhook-uncommitted %d: expected 1 to 10000", c.webhookMost)
+	wrong(c.webhookTimeout > 0, "-webhook-timeout %v: expected more than 0", c.webhookTimeout)
+	wrong(c.webhookRate >= 0, "-webhook-rate %v: expected at least 0", c.webhookRate)
 	wrong(c.retention == 0 || c.retention >= time.Minute, "-retention %v: expected 0 or at least 1m", c.retention)
 }
 

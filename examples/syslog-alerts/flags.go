@@ -78,7 +78,7 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz and /readyz on this `ADDR`")
 
 	fs.TextVar(&c.webhook, "webhook", connectors.Secret{}, "post each alert to this `URL`; env:NAME or file:PATH says where it stands")
-	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "what is posted: an `alert` as JSON, what slack or alertmanager wants, or file:PATH of a Go template")
+	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "the `BODY`: alert (JSON), slack, alertmanager, or file:PATH of a Go template")
 	fs.TextVar(&c.webhookSecret, "webhook-secret", connectors.Secret{}, "sign what is posted with this `SECRET`: env:NAME, file:PATH or the secret itself")
 	fs.TextVar(&c.webhookAuth, "webhook-authorization", connectors.Secret{}, "the Authorization header, a `SECRET` likewise")
 	fs.StringVar(&c.webhookCA, "webhook-ca", "", "authorities to trust instead of the system's, a PEM `FILE`")
@@ -91,14 +91,14 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.DurationVar(&c.window, "window", time.Minute, "length of the windows (with -demo 5s)")
 	fs.Int64Var(&c.threshold, "threshold", 5, "alert when a window's count reaches `N`")
 	fs.DurationVar(&c.grace, "grace", 10*time.Second, "how long a window waits for lines that are out of order (with -input 0s)")
-	fs.StringVar(&c.emit, "emit", "breach", "alert at the `breach` of the threshold, or final: when the window closes (with -input final)")
+	fs.StringVar(&c.emit, "emit", "breach", "alert at the `breach` of the threshold, or final: at the window's end (with -input final)")
 	fs.IntVar(&c.year, "year", 0, "the `YEAR` of every line (RFC 3164 has none); without it the current one")
 	tz = fs.String("tz", "UTC", "the time `ZONE` of the lines, such as Europe/Berlin")
 
 	file = fs.String("config", "", "read settings from this YAML `FILE`: the flags' names without the dash")
 	fs.StringVar(&c.output, "o", "text", "print `text` for people or json, one object a line")
 	fs.StringVar(&c.dir, "dir", "", "keep log and state in `DIR` and go on there the next time")
-	fs.Var((*days)(&c.retention), "retention", "keep lines, alerts and dead letters for this `TIME`, such as 36h or 30d; 0: for good (listening with -dir and without -year 7d)")
+	fs.Var((*days)(&c.retention), "retention", "keep lines, alerts and dead letters for this `TIME`, such as 36h; 0: for good (a service 7d)")
 	fs.IntVar(&c.partitions, "partitions", 4, "partitions of the topics")
 	fs.IntVar(&c.workers, "workers", 0, "workers (default one per core)")
 	return fs, tz, file

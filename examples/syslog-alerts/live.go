@@ -88,7 +88,7 @@ func runLive(ctx context.Context, c config, std stdio) (err error) {
 	err = a.run(ctx, cfg)
 	stop()
 	<-told
-	if err != nil {
+	if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) { // it may be stopped before it runs
 		return err
 	}
 	a.report(alerts.count())

@@ -186,3 +186,16 @@ func TestADirectoryKeepsCounting(t *testing.T) {
 		t.Errorf("another -by over this state: exit code %d", code)
 	}
 }
+
+// TestASignalBeforeItRunsIsNoFailure, nor is a second start after it.
+func TestASignalBeforeItRunsIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	dir := t.TempDir()
+	for range 2 {
+		var out, errs bytes.Buffer
+		if code := run(ctx, []string{"-tcp", "127.0.0.1:0", "-dir", dir}, stdio{nil, &out, &errs}); code != 0 || !strings.HasPrefix(errs.String(), "0 lines in") {
+			t.Errorf("exit code %d, %s", code, &errs)
+		}
+	}
+}
