@@ -50,6 +50,11 @@ type Source interface {
 	Close() error
 }
 
+// Ephemeral is a Source whose positions mean something only to the process that
+// made them, because the other side cannot replay but the source itself can, until
+// the commit. A source of another kind that takes its name over gets no position.
+type Ephemeral interface{ Ephemeral() }
+
 // SourceContext is what the engine gives to a source or sink at Open.
 type SourceContext struct {
 	App        string // the application's name

@@ -39,8 +39,9 @@ type Source struct {
 }
 
 var (
-	_ connectors.Source   = (*Source)(nil)
-	_ connectors.Measurer = (*Source)(nil)
+	_ connectors.Source    = (*Source)(nil)
+	_ connectors.Measurer  = (*Source)(nil)
+	_ connectors.Ephemeral = (*Source)(nil)
 )
 
 // New makes a source. Listen or Open binds the sockets, and says what is wrong
@@ -151,6 +152,9 @@ func (s *Source) Open(_ context.Context, cfg connectors.SourceContext, position 
 
 // Position is the number of lines that Read has returned, with this Source's id.
 func (s *Source) Position() []byte { return s.ledger.mark() }
+
+// Ephemeral says that a position is this process's: another cannot replay.
+func (s *Source) Ephemeral() {}
 
 // readBytes is about how much one Read returns at most.
 const readBytes = 256 << 10

@@ -146,7 +146,7 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b := ps[keySource+s.cfg.Name]; len(b) > 0 {
+	if b := ps[keySource+s.cfg.Name]; len(b) > 0 && b[0] == positionKind(s.cfg.Source) {
 		position = b[1:]
 	}
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("source", s.cfg.Name))
@@ -155,6 +155,19 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 		return nil, &connectorError{fmt.Errorf("open: %w", err)}
 	}
 	return position, nil
+}
+
+// Kinds of a source's recorded position: its first byte.
+const (
+	positionLasting   = 1
+	positionEphemeral = 2 // see connectors.Ephemeral
+)
+
+func positionKind(s connectors.Source) byte {
+	if _, ok := s.(connectors.Ephemeral); ok {
+		return positionEphemeral
+	}
+	return positionLasting
 }
 
 // read waits for records, but not longer than the open transaction may wait.
