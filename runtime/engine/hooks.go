@@ -32,6 +32,8 @@ type Hooks struct {
 	Sink   func(name string, records, bytes int64, took time.Duration, err error)
 	// Retried: a connector is about to be tried again after a failure.
 	Retried func(connector string)
+	// Disk: what log and state take, at the start and every ten seconds.
+	Disk func(DiskUsage)
 	// SourceState and SinkState: a connector's state, after each commit, failure
 	// and change of it.
 	SourceState func(SourceSnapshot)

@@ -38,7 +38,10 @@ func (t *trimmer) changelogs(before map[record.TopicPartition]record.Offset) {
 func (t *trimmer) run(work context.Context) error {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
+		if n%diskRounds == 0 {
+			t.e.reportDisk()
+		}
 		select {
 		case <-work.Done():
 			return nil

@@ -36,6 +36,7 @@ type Metrics struct {
 	checkpoint               *prometheus.HistogramVec
 	checkpointEntries        *prometheus.CounterVec
 	storeEntries, storeBytes *prometheus.GaugeVec
+	disk, diskFree           *prometheus.GaugeVec
 	cacheHits, cacheMisses   *prometheus.GaugeVec
 	restored                 *prometheus.CounterVec
 	connectors               connectorMetrics
@@ -66,6 +67,8 @@ func New() *Metrics {
 	m.checkpointEntries = m.counter("checkpoint_entries_total", "Entries that checkpoints wrote to the local database.", "task")
 	m.storeEntries = m.gauge("store_entries", "Decoded entries that a task holds in memory, all its stores under the name of the first.", "task", "store")
 	m.storeBytes = m.gauge("store_bytes", "Bytes of the decoded entries that a task holds in memory, all its stores under the name of the first.", "task", "store")
+	m.disk = m.gauge("disk_bytes", "Bytes on disk of the log's segments and of the state.", "part")
+	m.diskFree = m.gauge("disk_free_bytes", "Bytes that are free in the log's file system.")
 	m.cacheHits = m.gauge("cache_hits", "Reads of a store that its cache answered, since the task started.", "task", "store")
 	m.cacheMisses = m.gauge("cache_misses", "Reads of a store that went to committed state, since the task started.", "task", "store")
 	m.restored = m.counter("restored_records_total", "Changelog records replayed when a task was started, at the beginning or after an abort.", "task", "store")
@@ -87,6 +90,7 @@ func (m *Metrics) Hooks() engine.Hooks {
 			m.recordsIn.WithLabelValues(task, topic).Add(float64(records))
 			m.bytesIn.WithLabelValues(task, topic).Add(float64(bytes))
 		},
+		Disk: m.setDisk,
 		Written: func(topic string, records, bytes int64) {
 			m.recordsOut.WithLabelValues(topic).Add(float64(records))
 			m.bytesOut.WithLabelValues(topic).Add(float64(bytes))
@@ -110,6 +114,14 @@ func (m *Metrics) Hooks() engine.Hooks {
 	}
 	m.connectors.hooks(&h)
 	return h
+}
+
+func (m *Metrics) setDisk(d engine.DiskUsage) {
+	m.disk.WithLabelValues("log").Set(float64(d.LogBytes))
+	m.disk.WithLabelValues("state").Set(float64(d.StateBytes))
+	if d.FreeBytes >= 0 {
+		m.diskFree.WithLabelValues().Set(float64(d.FreeBytes))
+	}
 }
 
 func (m *Metrics) setLag(task, topic string, partition int32, records int64) {

@@ -46,6 +46,7 @@ func TestHooksReachTheScrape(t *testing.T) {
 	h.Checkpointed("0_1", time.Second, 100, 1000, start)
 	h.Store("0_1", "counts", 12, 345, 9, 1)
 	h.Restored("0_1", "counts", 8)
+	h.Disk(engine.DiskUsage{LogBytes: 9000, StateBytes: 800, FreeBytes: 70_000})
 	h.Source("udp", 11, 1, nil)
 	h.Sink("console", 4, 44, time.Millisecond, errors.New("closed"))
 	h.Retried("console")
@@ -58,6 +59,7 @@ func TestHooksReachTheScrape(t *testing.T) {
 		t.Fatalf("GET /metrics: %d", code)
 	}
 	for _, line := range []string{
+		`millstream_disk_bytes{part="log"} 9000`, `millstream_disk_bytes{part="state"} 800`, `millstream_disk_free_bytes 70000`,
 		`millstream_records_in_total{task="0_1",topic="syslog"} 42`,
 		`millstream_bytes_in_total{task="0_1",topic="syslog"} 4200`,
 		`millstream_records_out_total{topic="alerts"} 3`,

@@ -60,6 +60,9 @@ func New(b *broker.Broker) *Log {
 // Broker is the broker beneath, for those who serve or verify it.
 func (l *Log) Broker() *broker.Broker { return l.broker }
 
+// Usage is broker.Broker.Usage.
+func (l *Log) Usage() (used int64, free uint64, err error) { return l.broker.Usage() }
+
 // Close implements logclient.Log: whoever waits gets ErrClosed.
 func (l *Log) Close() error {
 	var err error
