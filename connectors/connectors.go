@@ -52,7 +52,7 @@ type Source interface {
 
 // Ephemeral is a Source whose positions mean something only to the process that
 // made them, because the other side cannot replay but the source itself can, until
-// the commit. A source of another kind that takes its name over gets no position.
+// the commit. They are kept apart from those of other sources of its name.
 type Ephemeral interface{ Ephemeral() }
 
 // SourceContext is what the engine gives to a source or sink at Open.

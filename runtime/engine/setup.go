@@ -105,6 +105,7 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 const (
 	keyFingerprint = "fingerprint"
 	keySource      = "source/"
+	keyEphemeral   = "ephemeral-source/" // see connectors.Ephemeral
 )
 
 // fingerprint is what the state depends on, and every transactional id that

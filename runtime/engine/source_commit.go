@@ -82,7 +82,7 @@ func (s *sourceRunner) commit(ctx context.Context) error {
 		return nil
 	}
 	if p := s.cfg.Source.Position(); p != nil {
-		v := record.View{Key: []byte(keySource + s.cfg.Name), Value: append([]byte{positionKind(s.cfg.Source)}, p...), Timestamp: time.Now().UnixMilli()}
+		v := record.View{Key: []byte(s.positionKey()), Value: append([]byte{1}, p...), Timestamp: time.Now().UnixMilli()}
 		if err := s.writer.Append(record.TopicPartition{Topic: plan.PositionsTopic(s.e.plan.App)}, &v); err != nil {
 			s.abort()
 			return err

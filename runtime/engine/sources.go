@@ -146,7 +146,7 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b := ps[keySource+s.cfg.Name]; len(b) > 0 && b[0] == positionKind(s.cfg.Source) {
+	if b := ps[s.positionKey()]; len(b) > 0 {
 		position = b[1:]
 	}
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("source", s.cfg.Name))
@@ -157,17 +157,14 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 	return position, nil
 }
 
-// Kinds of a source's recorded position: its first byte.
-const (
-	positionLasting   = 1
-	positionEphemeral = 2 // see connectors.Ephemeral
-)
-
-func positionKind(s connectors.Source) byte {
-	if _, ok := s.(connectors.Ephemeral); ok {
-		return positionEphemeral
+// positionKey is where a source's position is recorded. Those of ephemeral
+// sources stand apart, so that they do not cover one that a source of another
+// kind left under the same name and will need again.
+func (s *sourceRunner) positionKey() string {
+	if _, ok := s.cfg.Source.(connectors.Ephemeral); ok {
+		return keyEphemeral + s.cfg.Name
 	}
-	return positionLasting
+	return keySource + s.cfg.Name
 }
 
 // read waits for records, but not longer than the open transaction may wait.
