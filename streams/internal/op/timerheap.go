@@ -21,7 +21,7 @@ var errHeadFull = errors.New("the head of the timers is full")
 type timerHeap struct {
 	start   int64 // of the bucket
 	next    int64 // no bucket before it is to be loaded
-	none    bool  // the index is known to have no entries but those here
+	none    bool  // the index is known to have no live entries but those here
 	more    bool
 	limit   timerPoint
 	last    timerPoint // the last that was taken: nothing live is at or before it
@@ -97,9 +97,11 @@ func (h *timerHeap) append(at int64, key []byte) {
 func (h *timerHeap) insert(at int64, key []byte) {
 	start := bucketOf(at)
 	switch {
-	case start < h.start, start > h.start && h.none:
+	case start < h.start, start > h.start && h.none && h.empty():
+		h.none = h.none && h.empty()
 		h.load(start) // it is the bucket's only one
 	case start > h.start, h.more && h.limit.before(at, key):
+		h.none = false
 		return // it is found when it is loaded
 	case len(h.entries) == 2*headMost: // replaced entries are still here: load them again
 		h.clear(start)
