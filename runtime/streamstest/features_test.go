@@ -166,6 +166,33 @@ func TestInternalTopicsAndStoresCanBeRead(t *testing.T) {
 	}
 }
 
+// Behind a repartition topic windows close by what the upstream tasks tell of
+// their time, and late is what was late when it was first read, crash or not.
+func TestWindowsCloseByWatermarksAndLatenessSurvivesCrashes(t *testing.T) {
+	in := []event{
+		{"h bad", t0}, {"h bad", t0.Add(time.Second)}, {"h bad", t0.Add(80 * time.Second)},
+		{"h bad", t0.Add(2 * time.Second)}, // late
+		{"h bad", t0.Add(90 * time.Second)},
+	}
+	for stop := range 25 {
+		d := streamstest.New(t, logins(t), streamstest.Options{Topics: map[string]int32{"lines": 1}, CommitEvery: 1})
+		send(d, in)
+		for range stop {
+			d.Step()
+		}
+		d.Crash()
+		d.Restart()
+		d.Run()
+		got := alertsOf(t, d)
+		if len(got) != 1 || got[window{"h", t0}] != 2 {
+			t.Errorf("crash after %d steps: %v, expected the first window with 2, and the second open", stop, got)
+		}
+		if n := len(d.DeadLetters()); n != 1 {
+			t.Errorf("crash after %d steps: %d dead letters, expected the late record", stop, n)
+		}
+	}
+}
+
 // priced joins orders with the price of their product.
 func priced(t testing.TB) *topology.Topology {
 	b := streams.NewBuilder("priced")
