@@ -140,7 +140,7 @@ func (b *Builder) Build() (*topology.Topology, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	b.markTables()
+	b.orderTables()
 	t := &topology.Topology{Name: b.name, Stores: b.stores}
 	for _, n := range b.nodes {
 		t.Nodes = append(t.Nodes, n.Node)

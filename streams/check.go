@@ -132,21 +132,12 @@ func (b *Builder) checkPartitions() (errs []error) {
 
 // sourcesOf are the sources that n gets records from without a topic between.
 func (b *Builder) sourcesOf(n *node) (out []*node) {
-	seen := map[topology.NodeID]bool{}
-	var up func(n *node)
-	up = func(n *node) {
-		if seen[n.ID] {
-			return
-		}
-		seen[n.ID] = true
-		if n.Kind == topology.Source {
-			out = append(out, n)
-		}
-		for _, p := range n.Parents {
-			up(b.nodes[p])
+	up := b.upstream(n)
+	for _, s := range b.nodes {
+		if s.Kind == topology.Source && up[s.ID] {
+			out = append(out, s)
 		}
 	}
-	up(n)
 	return out
 }
 

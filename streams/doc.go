@@ -29,6 +29,15 @@
 // zero value in functions; MapValues and FlatMapValues pass it on without asking
 // their function, aggregates ignore records with a null key or value.
 //
+// # Joins
+//
+// A stream is joined with a table that is partitioned as it is: Build compares
+// the serdes of the keys and repartitions a stream whose key was changed; the
+// engine compares the numbers of partitions before anything runs. A task merges
+// its inputs by event time, tables first at equal times, so a record meets the
+// table as it was then; what a table holds that is itself fed by results emitted
+// on commit depends on commits.
+//
 // # Headers and time
 //
 // A record's headers, event time and coordinates travel with it, and what it

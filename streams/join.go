@@ -1,8 +1,10 @@
 package streams
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
 	"github.com/millstream-io/millstream/streams/topology"
@@ -20,7 +22,9 @@ import (
 // of partitions, which is checked when the engine is made, and must have been
 // written with the same partitioner.
 //
-// v2 is the table's own: it must not be changed.
+// A record that reaches stream and table both, because they are made of one
+// topic, changes the table before it is joined. v2 is the table's own: it must
+// not be changed.
 func (s *Stream[K, V]) Join[V2, R any](table *Table[K, V2], fn func(k K, v V, v2 V2) R, opts ...Option) *Stream[K, R] {
 	return joined[K, V, V2, R]("Join", s, table, fn == nil, opts, func(n *node, t *op.Task, l op.Lookup[K, V2], in *Stream[K, V]) any {
 		return op.Join(t, n.ID, in.keys.s, l, fn, downstream[K, R](n, t))
@@ -85,19 +89,51 @@ func (s *Stream[K, V]) toJoin(verb string, o *options, keys serdeOf[K]) *Stream[
 	return s.repartition(&r, name)
 }
 
-// markTables marks the sources that feed a joined table and not its stream:
-// their records go first at equal times.
-func (b *Builder) markTables() {
+// orderTables makes tables go first at equal times. Sources that feed a joined
+// table and not its stream are marked for the runtime; where one record reaches
+// both sides, the way to the table is taken first.
+func (b *Builder) orderTables() {
 	for _, n := range b.nodes {
 		if !n.Join {
 			continue
 		}
-		stream := map[topology.NodeID]bool{}
-		for _, s := range b.sourcesOf(b.nodes[n.Parents[0]]) {
-			stream[s.ID] = true
-		}
-		for _, s := range b.sourcesOf(b.nodes[n.Parents[1]]) {
-			s.Table = s.Table || !stream[s.ID]
+		stream, table := b.upstream(b.nodes[n.Parents[0]]), b.upstream(b.nodes[n.Parents[1]])
+		stream[n.ID] = true
+		for _, x := range b.nodes {
+			if x.Kind == topology.Source && table[x.ID] && !stream[x.ID] {
+				x.Table = true
+			}
+			if !stream[x.ID] || !table[x.ID] {
+				continue
+			}
+			slices.SortStableFunc(x.children, func(a, b *node) int {
+				return cmp.Compare(side(stream, table, a), side(stream, table, b))
+			})
 		}
 	}
+}
+
+// side is less for an operator that leads to the table of a join alone.
+func side(stream, table map[topology.NodeID]bool, n *node) int {
+	if table[n.ID] && !stream[n.ID] {
+		return 0
+	}
+	return 1
+}
+
+// upstream are n and what leads to it without a topic between.
+func (b *Builder) upstream(n *node) map[topology.NodeID]bool {
+	seen := map[topology.NodeID]bool{}
+	var up func(n *node)
+	up = func(n *node) {
+		if seen[n.ID] {
+			return
+		}
+		seen[n.ID] = true
+		for _, p := range n.Parents {
+			up(b.nodes[p])
+		}
+	}
+	up(n)
+	return seen
 }

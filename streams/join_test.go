@@ -92,6 +92,22 @@ func TestAnyTableCanBeJoined(t *testing.T) {
 	wantLines(t, "itself", lines[string, string](d, "itself"), "k = V/V @0s", "k = V/V @0s", "k = V/V @0s")
 }
 
+// One record that reaches both sides of a join changes the table first, whatever
+// was defined first.
+func TestARecordOnBothSidesOfAJoinChangesTheTableFirst(t *testing.T) {
+	b := streams.NewBuilder("test")
+	in := b.From[string, string]("in")
+	in.To("before")
+	stream := in.Filter(func(string, string) bool { return true }).MapValues(func(_, v string) string { return v })
+	table := in.Filter(func(string, string) bool { return true }).ToTable(streams.Store("latest"))
+	stream.Join(table, enrich).To("out")
+	d := newDriver(b)
+	d.send("in", "k", "1", 0)
+	d.send("in", "k", "2", 0)
+	wantLines(t, "out", lines[string, string](d, "out"), "k = 1/1 @0s", "k = 2/2 @0s")
+	wantLines(t, "before", lines[string, string](d, "before"), "k = 1 @0s", "k = 2 @0s")
+}
+
 func strings0(_, v string) string { return strings.ToUpper(v) }
 
 func TestAChangedKeyIsRepartitionedBeforeAJoin(t *testing.T) {

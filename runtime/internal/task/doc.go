@@ -19,6 +19,12 @@
 // the task that sent it carries that task's time in a header, by which alone it
 // is late or not. See time.go and wire.go.
 //
+// # Order
+//
+// Several inputs are merged by time, tables first. Behind a repartition topic
+// each upstream task is a sequence of its own, so that the order does not depend
+// on when it committed. See merge.go and lane.go.
+//
 // # State
 //
 // What a transaction changes is `pending`. When it is committed it goes to the
