@@ -48,9 +48,16 @@ func (t *Task) advance(ms int64) error {
 }
 
 // idleQuantum is how far an idle task's time moves between two watermark
-// records that are written for nothing else.
+// records that are written for nothing else: a second, and where nothing has come
+// for long, a 64th of that time, a minute at most. So what waits behind a
+// repartition topic waits hardly longer, and a program that is idle for a year
+// does not write all the while.
 func (t *Task) idleQuantum() int64 {
-	return min(max(t.cfg.IdleAfter.Milliseconds()/4, 100), 1000)
+	short := min(max(t.cfg.IdleAfter.Milliseconds()/4, 100), 1000)
+	if t.streamTime == processor.NoTime || t.maxEvent == processor.NoTime {
+		return short
+	}
+	return max(short, min((t.streamTime-t.maxEvent)/64, time.Minute.Milliseconds()))
 }
 
 // Tick lets time go on over idle inputs. The worker calls it between batches,
@@ -119,14 +126,18 @@ func (t *Task) afterIdle() time.Duration {
 	if t.streamTime == processor.NoTime {
 		return 0 // nothing moves before a record
 	}
-	if t.writesRepartition() {
-		return time.Duration(t.idleQuantum()) * time.Millisecond
-	}
-	next := t.unit.NextTime()
-	if next == processor.MaxTime {
+	next, tells := t.unit.NextTime(), t.writesRepartition()
+	if next == processor.MaxTime && !tells {
 		return 0
 	}
-	return min(time.Duration(max(next-t.streamTime, 1))*time.Millisecond, idleKept)
+	wait := idleKept
+	if next != processor.MaxTime {
+		wait = min(wait, time.Duration(max(next-t.streamTime, 1))*time.Millisecond)
+	}
+	if tells {
+		wait = min(wait, time.Duration(t.idleQuantum())*time.Millisecond)
+	}
+	return wait
 }
 
 // End is the end of a bounded run's input: stream time rises to ms.
