@@ -1,8 +1,6 @@
 package peers
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -49,8 +45,7 @@ type Cassandra struct {
 	port      int
 	storage   int
 	cfg       CassandraConfig
-	cmd       *exec.Cmd
-	ended     chan struct{} // closed when the process of cmd has ended
+	child     child
 }
 
 var shared struct {
@@ -76,8 +71,9 @@ func NeedCassandra(t testing.TB) *Cassandra {
 	return shared.node
 }
 
-// StopShared ends the shared node, if there is one.
+// StopShared ends the shared node and the shared broker, if there are any.
 func StopShared() {
+	stopSharedBroker()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.node != nil {
@@ -160,7 +156,7 @@ func freePort() (int, error) {
 func (c *Cassandra) Addr() string { return fmt.Sprintf("127.0.0.1:%d", c.port) }
 
 // PID is the process of the last start.
-func (c *Cassandra) PID() int { return c.cmd.Process.Pid }
+func (c *Cassandra) PID() int { return c.child.cmd.Process.Pid }
 
 // startTimeout is generous: a busy machine may need a minute.
 const startTimeout = 4 * time.Minute
@@ -170,57 +166,14 @@ func (c *Cassandra) Start() error {
 	if err := c.writeConfig(); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(c.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	cmd := exec.Command(c.java, c.arguments()...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is for us, not for it
-	endWithParent(cmd.SysProcAttr)
-	c.cmd, c.ended = cmd, make(chan struct{})
-	started := make(chan error, 1)
-	go func() { // the thread that starts it must live as long as it does: see endWithParent
-		runtime.LockOSThread()
-		defer close(c.ended)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	c.child.log = c.logFile()
+	if err := c.child.start(exec.Command(c.java, c.arguments()...), c.answers, startTimeout); err != nil {
 		return fmt.Errorf("cassandra: %w", err)
-	}
-	if err := c.waitReady(); err != nil {
-		c.Kill()
-		return fmt.Errorf("cassandra: %w; the end of its log:\n%s", err, c.LogTail(4000))
 	}
 	return nil
 }
 
-// waitReady waits for an answer to the native protocol's OPTIONS, or with TLS
-// for the port.
-func (c *Cassandra) waitReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if c.answers() {
-			return nil
-		}
-		select {
-		case <-c.ended:
-			return fmt.Errorf("ended while starting (%v)", c.cmd.ProcessState)
-		case <-ctx.Done():
-			return fmt.Errorf("not ready after %v", startTimeout)
-		case <-tick.C:
-		}
-	}
-}
-
+// answers asks for the native protocol's OPTIONS, or with TLS for the port.
 func (c *Cassandra) answers() bool {
 	conn, err := net.DialTimeout("tcp", c.Addr(), time.Second)
 	if err != nil {
@@ -241,25 +194,10 @@ func (c *Cassandra) answers() bool {
 }
 
 // Kill ends the node with SIGKILL and waits for its end. Acknowledged writes survive.
-func (c *Cassandra) Kill() {
-	if c.cmd != nil && c.cmd.Process != nil {
-		c.cmd.Process.Kill()
-		<-c.ended
-	}
-}
+func (c *Cassandra) Kill() { c.child.kill() }
 
 // Stop ends the node as an operator does, with SIGTERM, and with SIGKILL after half a minute.
-func (c *Cassandra) Stop() {
-	if c.cmd == nil || c.cmd.Process == nil {
-		return
-	}
-	c.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-c.ended:
-	case <-time.After(30 * time.Second):
-		c.Kill()
-	}
-}
+func (c *Cassandra) Stop() { c.child.stop() }
 
 // Restart starts the node again on its data and ports, after Kill or Stop or instead of them.
 func (c *Cassandra) Restart() error {
@@ -270,10 +208,4 @@ func (c *Cassandra) Restart() error {
 func (c *Cassandra) logFile() string { return filepath.Join(c.dir, "cassandra.log") }
 
 // LogTail is the end of what the node logged.
-func (c *Cassandra) LogTail(n int) string {
-	b, err := os.ReadFile(c.logFile())
-	if err != nil {
-		return err.Error()
-	}
-	return string(bytes.TrimSpace(tail(b, n)))
-}
+func (c *Cassandra) LogTail(n int) string { return c.child.tail(n) }
