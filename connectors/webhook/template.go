@@ -19,10 +19,11 @@ const (
 	// Slack is an incoming webhook's message: one line of text.
 	Slack = `{"text":{{json (slack (summary .))}}}`
 	// Alertmanager is one alert of POST /api/v2/alerts. Its labels, which
-	// Alertmanager tells alerts apart by, are alertname (the member "name" or
-	// "alert" of the value, else the application), app and key. A value whose
-	// member "resolved" is true, or whose kind or state is "resolved", ends the
-	// alert; any other leaves its end to Alertmanager's resolve_timeout.
+	// Alertmanager tells alerts apart by, are those of the value's member
+	// "labels", app, key and alertname: the member "name", "alert" or "kind", or
+	// the application. A value whose status, state or kind is "resolved", or whose
+	// member "resolved" is true, ends the alert, at its ends_at; any other leaves
+	// that to Alertmanager's resolve_timeout.
 	Alertmanager = `[{{alertmanager .}}]`
 )
 
@@ -138,15 +139,19 @@ func summary(a *Alert) string {
 	var b strings.Builder
 	b.WriteString(alertName(a))
 	for _, part := range []struct{ before, text, after string }{
-		{" ", at("kind"), ""}, {" ", at("state"), ""}, {": ", orElse(at("key"), a.Key), ""}, {", ", at("count"), " in the window"},
+		{" ", orElse(at("status"), at("state")), ""}, {": ", orElse(at("key"), a.Key), ""}, {", ", at("count"), " records"},
 		{" from ", at("window_start"), ""}, {" to ", at("window_end"), ""},
 	} {
 		if part.text != "" {
 			b.WriteString(part.before + part.text + part.after)
 		}
 	}
-	for _, name := range []string{"users", "addresses"} {
-		if list, err := join(", ", get(a.Value, name)); err == nil && list != "" {
+	for _, name := range []string{"users", "addresses", "members"} {
+		list := get(a.Value, name)
+		if list == nil {
+			list = get(a.Value, "data."+name)
+		}
+		if list, err := join(", ", list); err == nil && list != "" {
 			b.WriteString("; " + name + " " + list)
 		}
 	}
@@ -162,7 +167,12 @@ func orElse(text, other string) string {
 
 // alertName is the name of the rule behind an alert.
 func alertName(a *Alert) string {
-	return orElse(plain(get(a.Value, "name")), orElse(plain(get(a.Value, "alert")), a.App))
+	for _, member := range []string{"name", "alert", "kind"} {
+		if text := plain(get(a.Value, member)); text != "" && text != "resolved" {
+			return text
+		}
+	}
+	return a.App
 }
 
 // alertmanager is the alert object of Alertmanager's API, version 2
@@ -174,13 +184,18 @@ func alertmanager(a *Alert) (string, error) {
 		StartsAt    string            `json:"startsAt,omitempty"`
 		EndsAt      string            `json:"endsAt,omitempty"`
 	}{
-		Labels:      map[string]string{"alertname": alertName(a), "app": a.App, "key": orElse(plain(get(a.Value, "key")), a.Key)},
-		Annotations: map[string]string{"id": a.ID, "summary": summary(a)},
+		Labels:      texts(get(a.Value, "labels")),
+		Annotations: texts(get(a.Value, "annotations")),
 	}
-	for _, name := range []string{"kind", "count"} {
+	out.Labels["alertname"], out.Labels["app"], out.Labels["key"] = alertName(a), a.App, orElse(plain(get(a.Value, "key")), a.Key)
+	out.Annotations["id"] = a.ID
+	for _, name := range []string{"incident", "count", "value"} {
 		if text := plain(get(a.Value, name)); text != "" {
 			out.Annotations[name] = text
 		}
+	}
+	if out.Annotations["summary"] == "" {
+		out.Annotations["summary"] = summary(a)
 	}
 	var err error
 	if start := firstOf(a.Value, "starts_at", "since", "window_start"); start != nil {
@@ -199,6 +214,18 @@ func alertmanager(a *Alert) (string, error) {
 	return toJSON(out)
 }
 
+// texts are the members of an object that are texts or numbers.
+func texts(v any) map[string]string {
+	found := map[string]string{}
+	members, _ := v.(map[string]any)
+	for name, member := range members {
+		if text := plain(member); text != "" {
+			found[name] = text
+		}
+	}
+	return found
+}
+
 func firstOf(v any, names ...string) any {
 	for _, name := range names {
 		if found := get(v, name); plain(found) != "" {
@@ -209,6 +236,13 @@ func firstOf(v any, names ...string) any {
 }
 
 func resolved(v any) bool {
-	is, _ := get(v, "resolved").(bool)
-	return is || plain(get(v, "kind")) == "resolved" || plain(get(v, "state")) == "resolved"
+	if is, _ := get(v, "resolved").(bool); is {
+		return true
+	}
+	for _, member := range []string{"status", "state", "kind"} {
+		if plain(get(v, member)) == "resolved" {
+			return true
+		}
+	}
+	return false
 }
