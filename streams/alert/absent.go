@@ -10,7 +10,7 @@ func (n *notices[K, V]) seen(v V) bool {
 		n.take(st.acc)
 		switch st.phase {
 		case firing:
-			n.resolve(n.at, measured{v: float64(n.at-st.last) / 1000})
+			n.resolve(n.at, n.silence())
 			st.acc = nil
 		case pending:
 			st.phase = idle
@@ -35,5 +35,10 @@ func (n *notices[K, V]) missed() {
 	}
 	n.accs = n.accs[:0]
 	n.take(st.acc)
-	n.hold(since, n.at, st.last, since, measured{v: float64(n.at-st.last) / 1000, ok: true})
+	n.hold(since, n.at, st.last, since, n.silence())
+}
+
+// silence is the number of seconds without a record, up to now.
+func (n *notices[K, V]) silence() measured {
+	return measured{v: float64(n.at-n.st.last) / 1000, ok: true}
 }

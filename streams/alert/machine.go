@@ -136,7 +136,11 @@ func (n *notices[K, V]) due() {
 // forget makes the key unknown.
 func (n *notices[K, V]) forget() {
 	if n.st.phase == firing {
-		n.resolve(n.at, n.st.was)
+		m := n.st.was
+		if n.w.absent > 0 {
+			m = n.silence()
+		}
+		n.resolve(n.at, m)
 	}
 	n.gone = true
 }
@@ -181,7 +185,7 @@ func (n *notices[K, V]) again() {
 	m := n.st.was
 	switch {
 	case n.w.absent > 0:
-		m = measured{v: float64(n.at-n.st.last) / 1000}
+		m = n.silence()
 	case n.w.measure.tumbling:
 		n.accs = n.accs[:0]
 		if k := len(n.st.slices); k > 0 {
