@@ -10,6 +10,13 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/task"
 )
 
+// garbageEvery is the time between two rounds of giving back what the database
+// keeps of large values that were overwritten.
+const garbageEvery = 10 * time.Minute
+
+// collector is a state.DB that does not give everything back by itself.
+type collector interface{ CollectGarbage() error }
+
 // checkpointer writes checkpoints beside the hot path: one at a time, from one
 // goroutine, because the database has one writer anyway.
 type checkpointer struct {
@@ -42,10 +49,18 @@ func newCheckpointer(e *Engine) *checkpointer {
 }
 
 func (c *checkpointer) run(work context.Context) {
+	garbage := time.NewTicker(garbageEvery)
+	defer garbage.Stop()
 	for {
 		select {
 		case <-work.Done():
 			return
+		case <-garbage.C:
+			if db, ok := c.e.db.(collector); ok {
+				if err := db.CollectGarbage(); err != nil {
+					c.e.logger.Warn("cannot give back space of the state's directory", "err", err)
+				}
+			}
 		case job := <-c.jobs:
 			began := time.Now()
 			err := c.e.writeCheckpoint(job.id, job.frozen)
