@@ -224,6 +224,47 @@ func TestBoundsOfARetry(t *testing.T) {
 	})
 }
 
+// What was rejected beside records that were never written is rejected again
+// after the next start, and becomes one dead letter, not two.
+func TestADeadLetterOfAnUnfinishedWriteIsNotKeptTwice(t *testing.T) {
+	no := errors.New("never")
+	half := func(_ context.Context, records []connectors.Record) error {
+		e := &connectors.WriteError{Rejected: []connectors.RecordError{{Index: 0, Err: no}}, Err: errors.New("down")}
+		for i := range records[1:] {
+			e.Again = append(e.Again, i+1)
+		}
+		if string(records[0].Value) != "0" {
+			return connectors.Permanent(errors.New("the account is closed"))
+		}
+		return e
+	}
+	w := newWorld()
+	var outs []connectors.Out
+	for i := range 5 {
+		outs = append(outs, out(fmt.Sprint(i), 0))
+	}
+	all := []engine.Source{{Name: "given", Topic: "in", Partitions: 1, Source: &outSource{outs: outs}}}
+	run(t, w, passing(t, "else"), engine.Config{Bounded: true, Sources: all})
+	synctest.Test(t, func(t *testing.T) {
+		w.log = w.log.Reopen()
+		cfg := engine.Config{Bounded: true, Sinks: []engine.Sink{{Name: "sink", Topic: "in", Sink: &scripted{write: half}}}}
+		e, err := engine.NewOn(passing(t, "else"), cfg, w.backing())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Run(t.Context()); !connectors.IsPermanent(err) {
+			t.Fatalf("Run: %v, expected the sink's error", err)
+		}
+		w.log = w.log.Reopen()
+		good := &seen{refuses: func(r *connectors.Record) bool { return string(r.Value) == "0" }}
+		cfg.Sinks[0].Sink = good
+		run2(t, w, cfg)
+		if letters := deadLetters(t, w.log, engine.DeadLetterFilter{}); len(letters) != 1 || len(good.got) != 4 {
+			t.Errorf("%d dead letters and %d written, expected 1 and 4", len(letters), len(good.got))
+		}
+	})
+}
+
 // A stop while the target is down ends in the time of the drain, and what was
 // not written comes at the next start.
 func TestAStopWhileTheTargetIsDown(t *testing.T) {

@@ -32,7 +32,7 @@ func (s *sinkRunner) deliver(work context.Context) error {
 		if s.limits.MaxRecords > 0 {
 			to = min(to, from+s.limits.MaxRecords)
 		}
-		if err := s.write(work, p.records[from:to]); err != nil || work.Err() != nil {
+		if done, err := s.write(work, p.records[from:to]); !done {
 			s.aside = s.aside[:0] // of records that come again
 			return err
 		}
@@ -44,13 +44,16 @@ func (s *sinkRunner) deliver(work context.Context) error {
 			}
 			s.due = time.Now().Add(s.e.cfg.CommitInterval) // for what follows
 		}
+		if work.Err() != nil {
+			return nil
+		}
 	}
 	return nil
 }
 
-// write hands records to the connector until each is acknowledged or put aside.
-// It returns early, without an error, once work is done.
-func (s *sinkRunner) write(work context.Context, records []connectors.Record) error {
+// write hands records to the connector until each is acknowledged or put aside:
+// then it is done. It is not if work ends before that, or with an error.
+func (s *sinkRunner) write(work context.Context, records []connectors.Record) (done bool, err error) {
 	s.left = append(s.left[:0], records...)
 	s.tries = append(s.tries[:0], make([]int, len(records))...)
 	left := s.left
@@ -71,7 +74,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) er
 			s.retry.progressed()
 			continue
 		case work.Err() != nil:
-			return nil
+			return false, nil
 		case len(o.again) < n:
 			s.retry.progressed()
 		}
@@ -79,10 +82,10 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) er
 		switch {
 		case !mayPass(o.err, true) || !again && !alone && s.retry.policy.Then == "stop":
 			s.gaveUp(took, o.err)
-			return s.fatal(&left[0], o.err)
+			return false, s.fatal(&left[0], o.err)
 		case again && !alone:
 			if !s.await(work, took, wait, o.err) {
-				return nil
+				return false, nil
 			}
 		case alone || len(left) == 1:
 			s.gaveUp(took, o.err)
@@ -93,7 +96,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) er
 			alone = true
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // outcome is what became of the n records of a Write: each is rejected, to come

@@ -272,9 +272,7 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 	defer func() {
 		var mine *connectorError
 		if err == nil || work.Err() != nil || errors.As(err, &mine) {
-			last, cancel := context.WithTimeout(context.WithoutCancel(work), abortTimeout)
-			defer cancel()
-			err = errors.Join(err, s.commit(last))
+			err = errors.Join(err, s.commit(work))
 		}
 	}()
 	at := s.positions()
@@ -338,10 +336,17 @@ func (s *sinkRunner) reached(work context.Context, at map[record.TopicPartition]
 	return true, nil
 }
 
-// commit commits the offsets of what was written, with the dead letters.
+// commit commits the offsets of what was written, with the dead letters. It does
+// so also where ctx is done already: what is acknowledged shall not come again.
 func (s *sinkRunner) commit(ctx context.Context) error {
 	if s.due.IsZero() {
 		return nil
+	}
+	s.due = time.Time{} // whatever comes of it: begin starts anew after an error
+	if ctx.Err() != nil {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer cancel()
+		ctx = last
 	}
 	for i := range s.aside {
 		if err := putAside(s.writer, s.e.topo.Name, s.aside[i].record, s.aside[i].letter); err != nil {
@@ -364,7 +369,7 @@ func (s *sinkRunner) commit(ctx context.Context) error {
 		}
 	}
 	clear(s.aside)
-	s.next, s.due, s.aside = logclient.Positions{}, time.Time{}, s.aside[:0]
+	s.next, s.aside = logclient.Positions{}, s.aside[:0]
 	s.lag()
 	s.state.publish()
 	return nil
