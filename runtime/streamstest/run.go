@@ -60,7 +60,6 @@ type Running struct {
 	done   chan error // closed once err is set
 	err    error
 	up     bool
-	closed bool // by Run's end
 }
 
 // start opens the log and starts an engine.
