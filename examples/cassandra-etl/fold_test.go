@@ -20,9 +20,7 @@ import (
 
 // want is what a fold over both files gives.
 type want struct {
-	rows  map[string]string // table and key -> values, as canonical JSON
-	tally string
-	// The same rows as Cassandra should hold them.
+	tally  string
 	orders []wantOrder
 	sales  map[wantDay]*wantSales
 }
@@ -211,7 +209,7 @@ func fold(t *testing.T, ordersPath, customersPath string) *want {
 		return string(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
 	}
 	histories, badRows := foldCustomers(read(customersPath))
-	w := &want{rows: map[string]string{}, sales: map[wantDay]*wantSales{}}
+	w := &want{sales: map[wantDay]*wantSales{}}
 	seen := map[string]bool{}
 	lines, bad := 0, 0
 	for _, line := range strings.Split(read(ordersPath), "\n") {
@@ -232,9 +230,18 @@ func fold(t *testing.T, ordersPath, customersPath string) *want {
 		}
 		w.add(o)
 	}
+	w.tally = fmt.Sprintf("orders=%d bad=%d rows=%d dead_letters=%d", lines, bad, len(w.orders)+len(w.sales), bad+badRows)
+	return w
+}
+
+// rows are the tables as the program prints them: table and key -> values, as
+// canonical JSON.
+func (w *want) rows(t *testing.T) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
 	for k, s := range w.sales {
 		key := fmt.Sprintf(`daily_sales {"day":%q,"product":%q}`, k.day, k.product)
-		w.rows[key] = canonical(t, map[string]any{"orders": s.orders, "quantity": s.quantity, "revenue_cents": s.cents,
+		rows[key] = canonical(t, map[string]any{"orders": s.orders, "quantity": s.quantity, "revenue_cents": s.cents,
 			"unknown_customers": s.unknown, "revenue_by_country": s.countries})
 	}
 	for _, o := range w.orders {
@@ -244,10 +251,9 @@ func fold(t *testing.T, ordersPath, customersPath string) *want {
 		if o.country != "" {
 			values["customer_name"], values["country"] = o.name, o.country
 		}
-		w.rows[key] = canonical(t, values)
+		rows[key] = canonical(t, values)
 	}
-	w.tally = fmt.Sprintf("orders=%d bad=%d rows=%d dead_letters=%d", lines, bad, len(w.rows), bad+badRows)
-	return w
+	return rows
 }
 
 func (w *want) add(o wantOrder) {

@@ -28,20 +28,26 @@ type job struct {
 	temp      bool
 	orders    *file.Source
 	customers *file.Source
-	written   atomic.Int64 // rows that Cassandra has acknowledged
+	written   atomic.Int64 // records that Cassandra has acknowledged
+	hooks     engine.Hooks
 }
 
 // runJob reads both files to their end and brings the tables up to date. With
 // -dir it goes on where the last run stopped.
-func runJob(ctx context.Context, c config, std stdio) (err error) {
-	for _, f := range []string{c.orders, c.customers} { // the commonest mistake, told before anything is set up
+func runJob(ctx context.Context, c config, std stdio) error {
+	j := &job{c: c, std: std, dir: c.dir, temp: c.dir == ""}
+	j.hooks.Sink = func(_ string, records, _ int64, _ time.Duration, _ error) { j.written.Add(records) }
+	return j.run(ctx)
+}
+
+func (j *job) run(ctx context.Context) (err error) {
+	for _, f := range []string{j.c.orders, j.c.customers} { // the commonest mistake, told before anything is set up
 		in, err := os.Open(f)
 		if err != nil {
 			return err
 		}
 		in.Close()
 	}
-	j := &job{c: c, std: std, dir: c.dir, temp: c.dir == ""}
 	if j.temp {
 		if j.dir, err = os.MkdirTemp("", appName+"-"); err != nil {
 			return fmt.Errorf("a temporary directory is needed (or give -dir): %w", err)
@@ -115,11 +121,11 @@ func (j *job) engineConfig() engine.Config {
 			{Name: ordersTopic, Topic: ordersTopic, Source: j.orders},
 		},
 		Sinks:  j.c.sinks(),
+		Hooks:  j.hooks,
 		Logger: slog.New(slog.NewTextHandler(j.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if j.temp {
 		cfg.Flush = "os" // nothing is to survive this process
 	}
-	cfg.Hooks.Sink = func(_ string, records, _ int64, _ time.Duration, _ error) { j.written.Add(records) }
 	return cfg
 }

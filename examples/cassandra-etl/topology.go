@@ -1,6 +1,8 @@
 package main
 
 import (
+	"sort"
+	"strings"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
@@ -32,7 +34,7 @@ func buildTopology() (*topology.Topology, error) {
 		GroupByKey().
 		Aggregate(newHistory, addRow, streams.Store("customers"))
 
-	ids := streams.NewState[string, bool]("order-ids")
+	ids := streams.NewState[string, string]("order-ids")
 	orders := b.From[string, Order](ordersTopic). // the key is the order's ID
 							ProcessValues(markRepeated(ids), streams.Uses(ids))
 	orders.Filter(func(_ string, o Order) bool { return o.Repeated }, streams.Named("repeated")).
@@ -56,13 +58,30 @@ func buildTopology() (*topology.Topology, error) {
 func beforeAllOrders(string, Customer) time.Time { return time.UnixMilli(0) }
 
 // markRepeated marks the orders whose ID came before; the first in the file counts.
-func markRepeated(ids *streams.State[string, bool]) func(*streams.ValueContext[Order], string, Order) {
-	return func(c *streams.ValueContext[Order], id string, o Order) {
-		if _, o.Repeated = ids.Get(c, id); !o.Repeated {
-			ids.Put(c, id, true)
+//
+// IDs that differ in their last two characters only share an entry of the state,
+// which holds these characters in order: millions of IDs given by counting take
+// little room, others an entry each.
+func markRepeated(ids *streams.State[string, string]) func(*streams.ValueContext[Order], string, Order) {
+	return func(c *streams.ValueContext[Order], _ string, o Order) {
+		group, last := splitID(o.ID)
+		have, _ := ids.Get(c, group)
+		at := sort.Search(len(have)/2, func(i int) bool { return have[2*i:2*i+2] >= last })
+		o.Repeated = strings.HasPrefix(have[2*at:], last)
+		if !o.Repeated {
+			ids.Put(c, group, have[:2*at]+last+have[2*at:])
 		}
 		c.Forward(o)
 	}
+}
+
+// splitID cuts the last two characters off. Slashes, which no ID has, fill up
+// shorter ones.
+func splitID(id string) (group, last string) {
+	if len(id) < 2 {
+		return "", "/" + id
+	}
+	return id[:len(id)-2], id[len(id)-2:]
 }
 
 // sayRepeated gives a dead letter its headers.
