@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -150,4 +152,83 @@ func TestADayOfSilenceCostsLittle(t *testing.T) {
 	if n := d.Totals().Commits; n > 3*24*60 {
 		t.Errorf("%d transactions in a day without a record, expected about two a minute", n)
 	}
+}
+
+// given is a source that gives its records at once and ends.
+type given struct {
+	outs []connectors.Out
+	next int
+}
+
+func (g *given) Open(_ context.Context, _ connectors.SourceContext, position []byte) error {
+	g.next = 0
+	if len(position) == 8 {
+		g.next = int(binary.BigEndian.Uint64(position))
+	}
+	return nil
+}
+
+func (g *given) Read(_ context.Context, out *connectors.Batch) error {
+	for range 7 {
+		if g.next == len(g.outs) {
+			return io.EOF
+		}
+		out.Add(g.outs[g.next])
+		g.next++
+	}
+	return nil
+}
+
+func (g *given) Position() []byte { return binary.BigEndian.AppendUint64(nil, uint64(g.next)) }
+func (g *given) Close() error     { return nil }
+
+// A join says the same by the engine's bounded run and by the driver, and both
+// what a fold by time says.
+func TestTheDriverAndTheEngineAgreeOnAJoin(t *testing.T) {
+	r := rand.New(rand.NewPCG(50, 3))
+	prices, orders := &given{}, &given{}
+	opt := streamstest.Options{Engine: engine.Config{Bounded: true}}
+	d := streamstest.New(t, priced(t), opt)
+	toPrices, toOrders := streamstest.Input[string, int64](d, "prices"), streamstest.Input[string, int64](d, "orders")
+	want := map[string][]int64{}
+	price := map[string]int64{}
+	for i := range 300 {
+		key, at := string(rune('a'+r.IntN(5))), t0.Add(time.Duration(i)*time.Second)
+		n := int64(i + 1)
+		o := connectors.Out{Key: []byte(key), Value: binary.BigEndian.AppendUint64(nil, uint64(n)), Timestamp: at.UnixMilli(), Partition: -1}
+		switch r.IntN(4) {
+		case 0:
+			toPrices.Send(key, n, at)
+			prices.outs, price[key] = append(prices.outs, o), n
+		case 1:
+			o.Value = nil
+			toPrices.Delete(key, at)
+			prices.outs = append(prices.outs, o)
+			delete(price, key)
+		default:
+			toOrders.Send(key, n, at)
+			orders.outs = append(orders.outs, o)
+			if p, ok := price[key]; ok {
+				want[key] = append(want[key], n*p)
+			}
+		}
+	}
+	byKey := func(h streamstest.Harness) map[string][]int64 {
+		got := map[string][]int64{}
+		for _, r := range streamstest.Output[string, int64](h, "sums").ReadAll() {
+			got[r.Key] = append(got[r.Key], r.Value)
+		}
+		return got
+	}
+	d.End()
+	if got := byKey(d); !reflect.DeepEqual(got, want) {
+		t.Errorf("driver: %v, expected %v", got, want)
+	}
+	opt.Sources = []engine.Source{{Name: "prices", Topic: "prices", Source: prices}, {Name: "orders", Topic: "orders", Source: orders}}
+	streamstest.Run(t, priced(t), opt, func(r *streamstest.Running) {
+		r.Join()
+		if got := byKey(r); !reflect.DeepEqual(got, want) {
+			t.Errorf("engine: %v, expected %v", got, want)
+		}
+	})
 }

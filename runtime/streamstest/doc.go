@@ -24,6 +24,21 @@
 //		...
 //	})
 //
+// # Why it says what production says
+//
+// A Driver runs the very tasks, plans, transactions and recovery of the engine,
+// and cuts them into steps; only the order in which workers take turns and the
+// moments of commits are its own, and results do not depend on those (but those
+// of EmitOnCommit, which emits what a commit changed: see Options.CommitEvery).
+// Tables and streams that meet in a task are merged by time as in production,
+// whatever the order in which they were sent. A test of this package holds the
+// two against each other.
+//
+// # When is something committed
+//
+// Run and Advance leave nothing open. Step and Process do: what they have done
+// and not committed is seen by no output and no store, and a Crash loses it.
+//
 // Everything that fails calls t.Fatalf of the test that was passed in, with what
 // was expected of whom. A Driver and what belongs to it is for one goroutine, as
 // is a Running, for the function that Run calls.
