@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,14 +86,14 @@ func committed(log *memlog.Log) int64 {
 // With CommitEach, what a Write took is committed before the next Write, and no
 // Write has more than MaxRecords.
 func TestLimitsBoundWhatIsWrittenAndNotCommitted(t *testing.T) {
-	var log *memlog.Log
+	var log atomic.Pointer[memlog.Log]
 	written := 0
 	s := &scripted{limits: connectors.Limits{MaxRecords: 7, CommitEach: true}}
 	s.write = func(_ context.Context, records []connectors.Record) error {
 		if len(records) > 7 {
 			t.Errorf("a Write of %d records", len(records))
 		}
-		if log != nil && written > 0 {
+		if log := log.Load(); log != nil && written > 0 {
 			if at := committed(log); at < int64(written) {
 				t.Errorf("%d records are written before this Write, offsets to %d committed", written, at)
 			}
@@ -101,7 +102,7 @@ func TestLimitsBoundWhatIsWrittenAndNotCommitted(t *testing.T) {
 		return nil
 	}
 	sinkRun(t, 100, engine.Sink{Sink: s}, engine.Hooks{}, func(_ context.Context, w *world, _ *engine.Engine, end func() error) {
-		log = w.log
+		log.Store(w.log)
 		advance(time.Second)
 		if err := end(); err != nil || written != 100 {
 			t.Errorf("%d records written, %v; expected 100", written, err)

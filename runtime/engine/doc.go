@@ -28,6 +28,9 @@
 //	user function     input record
 //	checkpoints fail  their entries wait; once they reach Config.UncheckpointedBytes and the
 //	                  fourth attempt in a row fails, Run returns an error
+//	a connector       tried again by its own Retry, for good unless that is bounded; see
+//	                  package connectors. A panic of it, a Permanent error and an error of
+//	                  its first Open that does not pass: Run returns the error
 //	anything else     aborted; Run returns the error; a later start goes on where the last
 //	                  commit stood
 //
