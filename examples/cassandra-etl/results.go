@@ -23,49 +23,57 @@ func openResults(dir string) (*results, error) {
 
 func (r *results) close() error { return r.log.Close() }
 
-// each calls fn for every committed record of a topic, those of a partition in order.
-func (r *results) each(ctx context.Context, topic string, fn func(*broker.Message) error) error {
+// each calls fn for every committed record of a topic, those of a partition in
+// order. The record is valid until fn returns.
+func (r *results) each(ctx context.Context, topic string, fn func(*record.View) error) error {
 	t, ok := r.log.Topic(topic)
 	if !ok {
 		return nil
 	}
+	batch := record.NewIterator(nil, record.ReadOptions{})
+	defer batch.Release()
 	for p := range record.Partition(t.Partitions) {
-		if err := r.partition(ctx, record.TopicPartition{Topic: topic, Partition: p}, fn); err != nil {
-			return fmt.Errorf("%s-%d: %w", topic, p, err)
+		part, err := r.log.Partition(record.TopicPartition{Topic: topic, Partition: p})
+		if err != nil {
+			return err
+		}
+		at, end := part.Offsets().Start, part.Offsets().Stable
+		for at < end && err == nil {
+			if err = ctx.Err(); err == nil {
+				at, err = eachOfChunk(part, at, batch, fn)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("%s-%d: offset %d: %w", topic, p, at, err)
 		}
 	}
 	return nil
 }
 
-func (r *results) partition(ctx context.Context, tp record.TopicPartition, fn func(*broker.Message) error) error {
-	part, err := r.log.Partition(tp)
+// eachOfChunk reads what the log gives at once, from an offset on, and returns
+// the offset after it, which passes over aborted transactions and their markers.
+func eachOfChunk(part *broker.Partition, from record.Offset, batch *record.Iterator, fn func(*record.View) error) (next record.Offset, err error) {
+	chunk, err := part.Read(from, broker.ReadOptions{Committed: true})
 	if err != nil {
-		return err
+		return from, err
 	}
-	from, end := part.Offsets().Start, part.Offsets().Stable
-	if from >= end {
-		return nil
-	}
-	in, err := r.log.NewConsumer(broker.ConsumerConfig{
-		Partitions: []record.TopicPartition{tp},
-		Start:      broker.FromOffsets(map[record.TopicPartition]record.Offset{tp: from}),
-	})
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	for in.Positions()[tp].Offset < end {
-		messages, err := in.Poll(ctx)
-		if err != nil {
-			return err
-		}
-		for i := range messages {
-			if err := fn(&messages[i]); err != nil {
-				return err
+	defer chunk.Release()
+	for _, raw, ok := chunk.NextBatch(); ok; _, raw, ok = chunk.NextBatch() {
+		batch.Reset(raw, record.ReadOptions{})
+		var v record.View
+		for batch.Next(&v) {
+			if v.Offset < from {
+				continue
+			}
+			if err := fn(&v); err != nil {
+				return v.Offset, err
 			}
 		}
+		if err := batch.Err(); err != nil {
+			return from, err
+		}
 	}
-	return nil
+	return chunk.Next, chunk.Err()
 }
 
 // deadLetter is a row that was put aside.
@@ -75,7 +83,7 @@ type deadLetter struct {
 }
 
 func (r *results) deadLetters(ctx context.Context, fn func(deadLetter)) error {
-	return r.each(ctx, deadLettersTopic, func(m *broker.Message) error {
+	return r.each(ctx, deadLettersTopic, func(m *record.View) error {
 		d := deadLetter{value: string(m.Value)}
 		for _, h := range m.Headers {
 			switch h.Key {
@@ -110,20 +118,20 @@ func (t tally) String() string {
 // written, and counts the good orders.
 func (r *results) tableRows(ctx context.Context, j *job, s *sorter) (good int64, err error) {
 	line := newRowPrinter(j.c.output)
-	err = r.each(ctx, dailySalesTable, func(m *broker.Message) error {
+	err = r.each(ctx, dailySalesTable, func(m *record.View) error {
 		var row DailySales
 		if err := json.Unmarshal(m.Value, &row); err != nil {
-			return fmt.Errorf("offset %d: %w", m.Offset, err)
+			return err
 		}
 		return s.add(row.sortKey(append(line.key[:0], 'd')), line.sales(&row))
 	})
 	if err != nil {
 		return 0, err
 	}
-	err = r.each(ctx, ordersByCustomerTable, func(m *broker.Message) error {
+	err = r.each(ctx, ordersByCustomerTable, func(m *record.View) error {
 		var row CustomerOrder
 		if err := json.Unmarshal(m.Value, &row); err != nil {
-			return fmt.Errorf("offset %d: %w", m.Offset, err)
+			return err
 		}
 		good++
 		return s.add(row.sortKey(append(line.key[:0], 'o')), line.order(&row))
@@ -135,13 +143,13 @@ func (r *results) tableRows(ctx context.Context, j *job, s *sorter) (good int64,
 // repeated; daily sales have one for each key.
 func (r *results) count(ctx context.Context) (good, days int64, err error) {
 	keys := map[string]struct{}{}
-	err = r.each(ctx, dailySalesTable, func(m *broker.Message) error {
+	err = r.each(ctx, dailySalesTable, func(m *record.View) error {
 		keys[string(m.Key)] = struct{}{}
 		return nil
 	})
 	if err != nil {
 		return 0, 0, err
 	}
-	err = r.each(ctx, ordersByCustomerTable, func(*broker.Message) error { good++; return nil })
+	err = r.each(ctx, ordersByCustomerTable, func(*record.View) error { good++; return nil })
 	return good, int64(len(keys)), err
 }
