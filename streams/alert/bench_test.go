@@ -67,13 +67,14 @@ func BenchmarkWhen(b *testing.B) {
 			}
 			value := binary.BigEndian.AppendUint64(nil, math.Float64bits(1))
 			n := 0
+			var r processor.Record
 			run := func(count int) {
 				for range count {
 					at := int64(n)
 					if at >= u.NextTime() {
 						err = u.Advance(at)
 					}
-					r := processor.Record{Key: keys[n%1000], Value: value, Timestamp: at, StreamTime: at, Topic: "numbers"}
+					r = processor.Record{Key: keys[n%1000], Value: value, Timestamp: at, StreamTime: at, Topic: "numbers"}
 					if err == nil {
 						err = u.Process(0, &r)
 					}

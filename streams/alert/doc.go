@@ -18,18 +18,41 @@
 //
 // # When an alert fires
 //
-// A condition over windows (In) that values can only bring nearer, as they do
-// "at least", fires with the record that reaches it, not when the window closes:
-// once per window and key. Records that come later in the window change nothing
-// any more, unless AtClose asks for the final value instead. "At most" and
-// "below" are judged when the window closes, since every window begins below.
+// A condition over windows (In) that further records can only bring nearer fires
+// with the record that reaches it, not when the window closes: Count, Sum (of
+// numbers that are not negative) and Max, at least or above; Min, at most or
+// below. It fires once per window and key; records that come later in the window
+// change nothing that was told, unless AtClose asks for the final number instead.
+// All others, Change among them, are judged when the window closes: stream time
+// has reached its end plus grace.
 //
-// With Until, For, Repeat or NotifyResolved, an alert is an incident that goes on over
-// windows: it fires once, and ends when a window closes that does not hold.
+// With Until, For, Repeat or NotifyResolved an alert is an incident that goes on
+// over windows: it fires once, and ends when a window closes that does not hold.
+// For is then counted from the record or the start of the window that began it,
+// to the record or the end of the window that is judged.
 //
 // A condition over the last d (Over) is judged with every record and whenever
-// something leaves the last d. Absent is judged by timers: a silent service needs
-// engine.Config.IdleAfter, or no time passes.
+// something leaves the last d. Absent fires when stream time reaches the last
+// record's time plus d; a record of that very moment comes after it and ends it.
+// A silent service needs engine.Config.IdleAfter, or no time passes.
+//
+// # Out of order, and behind a repartition topic
+//
+// A record counts in the window, or slice, that holds its own time. One that is
+// too old for that changes nothing and is counted as late under the rule's name.
+// Behind a repartition topic windows wait for all upstream tasks before they
+// close, as elsewhere, so what is judged at a close does not depend on how those
+// interleave. What fires early, Over and Absent take the records as they come in
+// the log: where one key's records come from several upstream tasks, the record
+// that reaches a limit may be another in another run.
+//
+// # State
+//
+// A key's state is in the store with the rule's name: a few numbers, the open
+// windows (or at most 60 slices, twice that for changes), what Collect gathers
+// there. It goes when nothing is open, unless the rule must know of keys that are
+// silent: Absent, and Count and Sum at most or below, know every key for good
+// unless Forget says otherwise.
 //
 // # Concurrency
 //

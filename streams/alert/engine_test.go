@@ -95,8 +95,6 @@ func TestLateRecordsAreCounted(t *testing.T) {
 func TestBuildReportsEveryMistakeOfARule(t *testing.T) {
 	b := streams.NewBuilder("app")
 	in := b.From[string, float64]("numbers")
-	add := func(a []int, _ string) []int { return a }
-	_ = add
 	alert.When(in, alert.Condition{}, alert.Named("empty"))
 	alert.When(in, alert.Absent(time.Microsecond), alert.Named("short"), alert.AtClose())
 	alert.When(in, alert.Count().In(streams.Hopping(time.Minute, time.Second)).AtLeast(1), alert.Named("hopping"))

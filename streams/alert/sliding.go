@@ -65,13 +65,14 @@ func (n *notices[K, V]) warm() int64 {
 func (n *notices[K, V]) evaluate() {
 	w, st := n.w, n.st
 	var now, before tally
+	fold := w.measure.number.fold
 	oldest := w.measure.floor(st.now) - w.measure.slices*w.measure.sliceMS
 	n.accs = n.accs[:0]
 	for i := range st.slices {
 		if s := &st.slices[i]; s.start <= oldest {
-			before.merge(&s.n)
+			before.merge(&s.n, fold)
 		} else {
-			now.merge(&s.n)
+			now.merge(&s.n, fold)
 			n.take(s.acc)
 		}
 	}

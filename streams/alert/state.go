@@ -78,13 +78,18 @@ func (t *tally) add(v float64, at int64) {
 	}
 }
 
-func (t *tally) merge(o *tally) {
+// merge adds o, as far as the aggregate needs it.
+func (t *tally) merge(o *tally, a aggregate) {
+	if a <= avg {
+		t.count += o.count
+		t.sum += o.sum
+		return
+	}
 	if t.count == 0 {
 		*t = *o
 		return
 	}
 	t.count += o.count
-	t.sum += o.sum
 	t.least, t.most = min(t.least, o.least), max(t.most, o.most)
 	if o.lastAt >= t.lastAt {
 		t.last, t.lastAt = o.last, o.lastAt
