@@ -39,7 +39,7 @@ func classify(err error) class {
 		return classifyCode(answer.Code())
 	case errors.Is(err, gocql.ErrFrameTooBig):
 		return classInvalid // no node will ever take it
-	case errors.Is(err, gocql.ErrTimeoutNoResponse), errors.Is(err, gocql.ErrNoStreams), errors.Is(err, gocql.ErrTooManyTimeouts):
+	case errors.Is(err, gocql.ErrTimeoutNoResponse), errors.Is(err, gocql.ErrNoStreams):
 		return classBusy // it may have been written; the same timestamp makes a repetition harmless
 	}
 	return classLost

@@ -21,7 +21,6 @@ type address struct {
 	Street string `cql:"street"`
 	Zip    int32  `cql:"zip"`
 	Phones []string
-	hidden int
 }
 
 // everything has a column of each type.
