@@ -66,11 +66,22 @@ func TestIntegrationSoakOneDay(t *testing.T) {
 }
 
 // soakProgram counts bad lines per host and minute behind a repartition topic,
-// and keeps a table of sessions, which are deleted again, from a topic and
-// behind a repartition.
-func soakProgram(t testing.TB) *topology.Topology {
+// tells of hosts that are silent for two steps and forgets them, and keeps a table
+// of sessions, which are deleted again, from a topic and behind a repartition.
+func soakProgram(t testing.TB, step time.Duration) *topology.Topology {
 	b := streams.NewBuilder("soak")
-	b.From[string, string]("lines").
+	lines := b.From[string, string]("lines")
+	seen := streams.NewState[string, int64]("seen")
+	lines.Process(func(c *streams.Context[string, string], host, _ string) {
+		n, _ := seen.Get(c, host)
+		seen.Put(c, host, n+1)
+		c.SetTimer("silent", c.Timestamp().Add(2*step))
+	}, streams.Uses(seen), streams.OnTimer("silent", func(c *streams.Context[string, string], host string) {
+		seen.Delete(c, host)
+		c.Forward(host, "silent")
+	})).
+		To("silent")
+	lines.
 		Filter(func(_, line string) bool { return line[len(line)-1] == 'd' }).
 		GroupBy(func(host, _ string) string { return host }).
 		Windowed(streams.Tumbling(time.Minute).Grace(10*time.Second)).
@@ -144,7 +155,7 @@ func (r *soakRun) open() {
 	if r.db, err = badgerstore.Open(badgerstore.Config{Dir: r.dir + "/state"}); err != nil {
 		r.t.Fatal(err)
 	}
-	r.engine, err = engine.NewOn(soakProgram(r.t), engine.Config{
+	r.engine, err = engine.NewOn(soakProgram(r.t, r.step), engine.Config{
 		Workers: 2, Partitions: soakPartitions, Retention: r.day,
 		CommitInterval: 5 * time.Millisecond, CheckpointInterval: 50 * time.Millisecond,
 		Hooks: engine.Hooks{Committed: func(string, time.Duration, error) {
