@@ -198,3 +198,12 @@ func TestTheHelpHasEveryFlag(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDeployedSettingsAreTaken: docs/deploy's file is one of this program.
+func TestTheDeployedSettingsAreTaken(t *testing.T) {
+	t.Setenv("SYSLOG_ALERTS_WEBHOOK", "https://hooks.example/T0/B0")
+	c, err := parseFlags([]string{"-config", "../../docs/deploy/syslog-alerts.yaml", "-dir", "d"}, nil)
+	if err != nil || c.udp == "" || c.tcp == "" || c.http == "" || c.retention != 7*24*time.Hour || c.webhook.IsZero() {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
