@@ -50,14 +50,14 @@ func TestTortureSoak30Days(t *testing.T) {
 }
 
 // One day, in which the files age as in a month: what is a day to retention,
-// rolling and tombstones is 45 minutes.
+// rolling and tombstones is an hour.
 func TestIntegrationSoakOneDay(t *testing.T) {
 	peers.NeedIntegration(t)
-	s := soak{steps: 24 * 4, step: 15 * time.Minute, day: 45 * time.Minute, lines: 1500, sessions: 250, cleaner: true, measured: 1, restarted: 25}
+	s := soak{steps: 24 * 3, step: 20 * time.Minute, day: time.Hour, lines: 1500, sessions: 250, cleaner: true, measured: 1, restarted: 20}
 	if grown := s.run(t).growth(t); grown != nil {
 		t.Error(grown)
 	}
-	s.cleaner, s.steps = false, 48
+	s.cleaner, s.steps = false, 42
 	if grown := s.run(t).growth(t); grown == nil {
 		t.Error("the cleaner was off and nothing has grown: this test cannot fail")
 	} else {
