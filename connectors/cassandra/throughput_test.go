@@ -63,14 +63,14 @@ func plainLoop(t *testing.T, s *gocql.Session, insert string, records []connecto
 // round in turn; it asserts no wall clock, only that both write the same.
 func TestIntegrationThroughputBesideAPlainLoop(t *testing.T) {
 	c := realCluster(t)
-	const rounds, perWrite = 5, 5000
+	const rounds, perWrite = 5, 2000
 	for _, w := range []struct {
 		name                string
 		n, partitions, rows int
 	}{
-		{"every row a partition of its own", 6000, 1 << 30, 1 << 30},
-		{"rows of 500 partitions", 10000, 500, 100000},
-		{"sums of 1,000 rows, updated again and again", 10000, 100, 1000},
+		{"every row a partition of its own", 4000, 1 << 30, 1 << 30},
+		{"rows of 500 partitions", 6000, 500, 100000},
+		{"sums of 1,000 rows, updated again and again", 6000, 100, 1000},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			c := newCluster(t, gocql.NewCluster(c.addr), c.addr)

@@ -33,7 +33,7 @@ type CassandraConfig struct {
 
 // Cassandra is a node of Apache Cassandra 5 on loopback: a real one, in a
 // process of its own, with durable acknowledgements (commitlog_sync: batch).
-// It needs some 1.4 GB of memory and is up after about 20 s.
+// It needs some 1.4 GB of memory and is up after 10 to 20 s.
 //
 // A node ends with the process that started it, however that ends (on Linux).
 // Methods are for one goroutine at a time, except Addr.

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// cassandraYAML: data directory (7 times), storage port (2 times), native port.
+// cassandraYAML: data directory, storage port, native port, authenticator.
 const cassandraYAML = `cluster_name: millstream
 num_tokens: 1
 partitioner: org.apache.cassandra.dht.Murmur3Partitioner
@@ -115,7 +115,10 @@ const (
 
 func (c *Cassandra) arguments() []string {
 	conf := filepath.Join(c.dir, "conf")
-	args := []string{"-ea", "-da:net.openhft...", "-javaagent:" + c.jamm, "-Xms1G", "-Xmx1G", "-Xss256k", "-XX:+UseG1GC",
+	// The first compiler alone and no verification of bytecode: up in half the
+	// time, which is what a node that lives for some minutes is about.
+	args := []string{"-XX:TieredStopAtLevel=1", "-XX:+UnlockDiagnosticVMOptions", "-XX:-BytecodeVerificationRemote",
+		"-ea", "-da:net.openhft...", "-javaagent:" + c.jamm, "-Xms1G", "-Xmx1G", "-Xss256k", "-XX:+UseG1GC",
 		"-Xlog:disable", "-Xlog:all=error:stderr",
 		"-Djava.net.preferIPv4Stack=true", "-Djna.nosys=true", "-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true",
 		"-Dcassandra.config=file://" + filepath.Join(conf, "cassandra.yaml"), "-Dcassandra.storagedir=" + c.dir,
