@@ -35,27 +35,27 @@ type Stores interface {
 	StoreView(store string) (StoreView, error)
 }
 
-// StoreView is one store over all its tasks. It is for the queries of this
-// package; there is nothing in it for others to use.
+// StoreView is one store over all its tasks, for the queries of this package.
 type StoreView struct {
-	Spec    state.Spec
-	Index   int           // among the stores of its sub-topology
-	Readers []task.Reader // by partition
+	spec    state.Spec
+	index   int           // among the stores of its sub-topology
+	readers []task.Reader // by partition
 }
 
-// ViewStore makes the view of a store of p; reader finds a task's reader.
+// ViewStore makes the view of a store of p, for a Stores of another package of
+// the runtime; reader finds a task's reader.
 func ViewStore(p *plan.Plan, store string, reader func(plan.TaskID) (task.Reader, bool)) (StoreView, error) {
 	sub, index, ok := p.FindStore(store)
 	if !ok {
 		return StoreView{}, fmt.Errorf("%w: %q", ErrUnknownStore, store)
 	}
-	v := StoreView{Spec: sub.Stores[index].Spec, Index: index}
+	v := StoreView{spec: sub.Stores[index].Spec, index: index}
 	for i := range sub.Tasks {
 		r, ok := reader(plan.TaskID{Sub: sub.ID, Partition: i})
 		if !ok {
 			return StoreView{}, fmt.Errorf("store %q: %w", store, ErrNotRunning)
 		}
-		v.Readers = append(v.Readers, r)
+		v.readers = append(v.readers, r)
 	}
 	return v, nil
 }
@@ -78,7 +78,7 @@ func find[K, V any](e Stores, name string, kind state.Kind) (*store[K, V], error
 	if err != nil {
 		return nil, err
 	}
-	s := &store[K, V]{spec: view.Spec, index: view.Index, readers: view.Readers}
+	s := &store[K, V]{spec: view.spec, index: view.index, readers: view.readers}
 	if s.spec.Kind != kind {
 		return nil, fmt.Errorf("store %q: key-value and window stores have queries of their own: Get, Range, All; Get with streams.At, Fetch, AllWindows", name)
 	}
