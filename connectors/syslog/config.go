@@ -74,6 +74,11 @@ type Config struct {
 
 	Parser ParserConfig // Years is NearestYear unless it is FixedYear
 
+	// MaxAhead bounds how far a line's own time may be ahead of its coming. A line
+	// beyond has the time at which it came, and its own in HeaderAhead: else one
+	// sender's wrong clock makes the lines of all others late, whose windows it
+	// closes. Default 0: not bounded.
+	MaxAhead time.Duration
 	// MaxLine is the longest line in bytes, at most 1,000,000. Of longer ones the
 	// beginning becomes a dead letter, the rest is skipped. Default 64 KiB.
 	MaxLine int
@@ -166,7 +171,7 @@ func (c Config) Validate() error {
 	if c.MaxLine > mostMaxLine {
 		problem("MaxLine is %d, it can be at most %d: a record of the log is not larger", c.MaxLine, mostMaxLine)
 	}
-	for name, d := range map[string]time.Duration{"IdleTimeout": c.IdleTimeout, "LineTimeout": c.LineTimeout, "DrainFor": c.DrainFor} {
+	for name, d := range map[string]time.Duration{"IdleTimeout": c.IdleTimeout, "LineTimeout": c.LineTimeout, "DrainFor": c.DrainFor, "MaxAhead": c.MaxAhead} {
 		if d < 0 {
 			problem("%s is %v, it must not be negative", name, d)
 		}

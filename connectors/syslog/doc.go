@@ -51,5 +51,6 @@ const (
 	HeaderRemote     = "syslog.remote"      // the sender's address and port; of a unix connection "pid=N,uid=N" (Linux), of a unix datagram nothing
 	HeaderTransport  = "syslog.transport"   // a Transport: udp, tcp, tls, unix, unixgram
 	HeaderSubject    = "syslog.tls-subject" // of the client's verified certificate, if it has one: "CN=web-1,O=Example" (RFC 2253)
+	HeaderAhead      = "syslog.ahead"       // the line's own time, which is further ahead than MaxAhead: milliseconds since the Unix epoch, decimal
 	HeaderNoPriority = "syslog.no-priority" // the line had no <PRI>; 13 (user.notice) was assumed
 )

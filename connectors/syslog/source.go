@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ type Source struct {
 	logger atomic.Pointer[slog.Logger]
 
 	received [8]byte
-	headers  [5]record.Header
+	headers  [6]record.Header
 
 	bad, handed             atomic.Int64
 	drops, refusals, breaks seldom
@@ -239,8 +240,13 @@ func (s *Source) add(line []byte, r *received, out *connectors.Batch) (good bool
 	if parsed.NoPriority {
 		headers = append(headers, record.Header{Key: HeaderNoPriority, Value: []byte{}})
 	}
-	if parsed.TimeMS == record.NoTimestamp {
-		parsed.TimeMS = time.Unix(0, r.at).UnixMilli()
+	came := time.Unix(0, r.at).UnixMilli()
+	switch {
+	case parsed.TimeMS == record.NoTimestamp:
+		parsed.TimeMS = came
+	case s.cfg.MaxAhead > 0 && parsed.TimeMS-came > s.cfg.MaxAhead.Milliseconds():
+		headers = append(headers, record.Header{Key: HeaderAhead, Value: strconv.AppendInt(nil, parsed.TimeMS, 10)})
+		parsed.TimeMS = came
 	}
 	if parsed.Host == nil {
 		parsed.Host = r.sender.host

@@ -106,6 +106,33 @@ func TestSourceTakesLinesFromUDPAndTCP(t *testing.T) {
 	}
 }
 
+// TestALineFromTheFutureHasTheTimeAtWhichItCame where Config bounds that.
+func TestALineFromTheFutureHasTheTimeAtWhichItCame(t *testing.T) {
+	now := time.Now().UTC()
+	ahead, near := now.Add(48*time.Hour).Truncate(time.Second), now.Add(time.Hour).Truncate(time.Second)
+	for _, bound := range []time.Duration{0, 24 * time.Hour} {
+		s := listening(t, Config{MaxAhead: bound})
+		far, ok := "<38>1 "+ahead.Format(time.RFC3339)+" a su - - - x", "<38>1 "+near.Format(time.RFC3339)+" a su - - - x"
+		send(t, dial(t, s.TCPAddr()), far+"\n"+ok+"\n")
+		got := readLines(t, s, 2)
+		if got[ok].Timestamp != near.UnixMilli() {
+			t.Errorf("bound %v: a line an hour ahead has the time %v", bound, time.UnixMilli(got[ok].Timestamp))
+		}
+		at, own := time.UnixMilli(got[far].Timestamp), ""
+		for _, h := range got[far].Headers {
+			if h.Key == HeaderAhead {
+				own = string(h.Value)
+			}
+		}
+		switch {
+		case bound == 0 && (!at.Equal(ahead) || own != ""):
+			t.Errorf("not bounded: a line two days ahead has the time %v, header %q", at, own)
+		case bound > 0 && (at.Before(now.Truncate(time.Millisecond)) || at.After(near) || own != fmt.Sprint(ahead.UnixMilli())):
+			t.Errorf("bound %v: a line two days ahead has the time %v, header %q", bound, at, own)
+		}
+	}
+}
+
 func TestEveryDatagramIsReadOrCountedAsDropped(t *testing.T) {
 	s := listening(t, Config{QueueBytes: 1 << 10, ReceiveBuffer: 8 << 10})
 	udp := dial(t, s.UDPAddr())

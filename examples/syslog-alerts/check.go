@@ -42,7 +42,7 @@ func (c *config) checkMode(given map[string]bool, wrong func(ok bool, format str
 	wrong(c.input == "" || !c.demo && !live, "-input does not go with -demo, -udp or -tcp")
 	wrong(c.input != "-" || c.dir == "", "-input - does not go with -dir: standard input cannot be read again")
 	wrong(!c.demo || c.dir == "", "-demo does not go with -dir: it runs in a temporary directory")
-	for _, name := range []string{"webhook", "retention"} {
+	for _, name := range []string{"webhook", "retention", "max-ahead"} {
 		wrong(live || !given[name] || c.input == "" && !c.demo, "-%s is for listening (-udp, -tcp, -tls, -unix)", name)
 	}
 }
@@ -64,6 +64,7 @@ func (c *config) checkService(given map[string]bool, wrong func(ok bool, format 
 	wrong(c.webhookMost >= 1 && c.webhookMost <= 10_000, "-webhook-uncommitted %d: expected 1 to 10000", c.webhookMost)
 	wrong(c.webhookTimeout > 0, "-webhook-timeout %v: expected more than 0", c.webhookTimeout)
 	wrong(c.webhookRate >= 0, "-webhook-rate %v: expected at least 0", c.webhookRate)
+	wrong(c.maxAhead >= 0, "-max-ahead %v: expected at least 0", c.maxAhead)
 	wrong(c.retention == 0 || c.retention >= time.Minute, "-retention %v: expected 0 or at least 1m", c.retention)
 }
 

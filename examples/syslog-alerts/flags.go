@@ -32,6 +32,7 @@ type config struct {
 	webhookTimeout             time.Duration
 	webhookMost                int     // alerts posted and not committed
 	webhookRate                float64 // per second
+	maxAhead                   time.Duration
 	retention                  time.Duration
 	by                         string // host or source
 	match                      string
@@ -92,6 +93,7 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.Int64Var(&c.threshold, "threshold", 5, "alert when a window's count reaches `N`")
 	fs.DurationVar(&c.grace, "grace", 10*time.Second, "how long a window waits for lines that are out of order (with -input 0s)")
 	fs.StringVar(&c.emit, "emit", "breach", "alert at the `breach` of the threshold, or final: at the window's end (with -input final)")
+	fs.DurationVar(&c.maxAhead, "max-ahead", 0, "a line further ahead of its coming counts as of when it came; 0: all times are taken")
 	fs.IntVar(&c.year, "year", 0, "the `YEAR` of every line (RFC 3164 has none); without it the current one")
 	tz = fs.String("tz", "UTC", "the time `ZONE` of the lines, such as Europe/Berlin")
 

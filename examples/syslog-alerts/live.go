@@ -20,7 +20,7 @@ const idleAfter = 5 * time.Second
 // newListener makes the syslog source of -udp, -tcp, -tls and -unix, already
 // listening.
 func newListener(c config) (*syslog.Source, error) {
-	cfg := syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser()}
+	cfg := syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser(), MaxAhead: c.maxAhead}
 	if c.tls != "" {
 		cfg.Listeners = append(cfg.Listeners, syslog.Listener{Transport: syslog.TLS, Address: c.tls,
 			TLS: syslog.TLSConfig{CertFile: c.tlsCert, KeyFile: c.tlsKey, ClientCAFile: c.tlsCA}})

@@ -199,3 +199,23 @@ func TestASignalBeforeItRunsIsNoFailure(t *testing.T) {
 		}
 	}
 }
+
+// TestAWrongClockHoldsNobodyElseUp where -max-ahead bounds it: without, a line
+// from the future closes the windows of all that share its partition.
+func TestAWrongClockHoldsNobodyElseUp(t *testing.T) {
+	for _, bounded := range []bool{true, false} {
+		args := []string{"-tcp", "127.0.0.1:0", "-o", "json", "-threshold", "2", "-partitions", "1"}
+		alerts := "0 bad, 2 late, 0 alerts"
+		if bounded {
+			args = append(args, "-max-ahead", "10m")
+			alerts = "0 bad, 0 late, 1 alerts"
+		}
+		s := startService(t, args...)
+		now := time.Now()
+		send(t, "tcp", s.tcp, line5424("ahead", now.Add(48*time.Hour)), line5424("web-1", now), line5424("web-1", now))
+		s.stop(t)
+		if !strings.Contains(s.err.String(), "3 lines in, "+alerts) {
+			t.Errorf("bounded %v: it said %s, want %s", bounded, s.err, alerts)
+		}
+	}
+}
