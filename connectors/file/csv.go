@@ -144,6 +144,7 @@ func (c *CSV) begin(line []byte) {
 
 // Line takes one record.
 func (c *CSV) Line(line []byte, out *connectors.Batch) {
+	line = bytes.TrimRight(line, "\r") // as encoding/csv would
 	switch {
 	case c.bad != nil || len(line) == 0:
 		return

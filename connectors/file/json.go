@@ -25,7 +25,7 @@ type jsonLines[T any] struct {
 }
 
 func (j jsonLines[T]) Line(line []byte, out *connectors.Batch) {
-	if len(bytes.TrimSpace(line)) == 0 {
+	if len(bytes.Trim(line, " \t\r")) == 0 {
 		return
 	}
 	var err error
