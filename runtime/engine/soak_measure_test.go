@@ -116,7 +116,7 @@ func (m *measurements) growth(t testing.TB) error {
 	}
 	check("resident memory", 16<<20, func(x *measurement) int64 { return x.rss })
 	check("anonymous memory", 16<<20, func(x *measurement) int64 { return x.anon })
-	check("descriptors", 16, func(x *measurement) int64 { return int64(x.files) })
+	check("descriptors", 64, func(x *measurement) int64 { return int64(x.files) })
 	if len(grown) == 0 {
 		return nil
 	}
