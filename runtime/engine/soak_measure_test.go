@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
@@ -71,9 +72,9 @@ func part(dir, path string) string {
 	rel, _ := filepath.Rel(dir, filepath.Dir(path))
 	name := strings.TrimPrefix(strings.TrimPrefix(rel, "log"), "/")
 	if i := strings.LastIndexByte(name, '-'); i > 0 {
-		name = name[:i]
+		return name[:i]
 	}
-	return name
+	return cmp.Or(name, "the log's own files")
 }
 
 func kilobytes(status, field string) (n int64) {
