@@ -424,6 +424,31 @@ func TestPositionsOfVersion1GoOn(t *testing.T) {
 	}
 }
 
+func TestARestartInTheMiddleOfALongLine(t *testing.T) {
+	d := newDir(t)
+	d.write("in", "one\n"+strings.Repeat("x", 5*readBytes)+"\ntwo\n")()
+	var got []string
+	var pos []byte
+	for { // a new source after every read
+		s := New(Config{Path: d.file("in"), MaxLine: 10})
+		d.must(s.Open(t.Context(), connectors.SourceContext{}, pos))
+		var b connectors.Batch
+		err := s.Read(t.Context(), &b)
+		for _, r := range b.Records() {
+			got = append(got, string(r.Value))
+		}
+		pos = bytes.Clone(s.Position())
+		d.must(s.Close())
+		if err == io.EOF {
+			break
+		}
+		d.must(err)
+	}
+	if want := []string{"one", "xxxxxxxxxx", "two"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestOneOfPathAndGlobIsNeeded(t *testing.T) {
 	for _, cfg := range []Config{{}, {Path: "a", Glob: "b"}, {Glob: "["}, {Glob: filepath.Join(t.TempDir(), "*")}} {
 		if err := New(cfg).Open(t.Context(), connectors.SourceContext{}, nil); err == nil {
