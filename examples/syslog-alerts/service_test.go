@@ -155,7 +155,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // service is a syslog-alerts that is ready.
 type service struct {
 	*process
-	udp, tcp, http string
+	udp, tcp, tls, http string
 }
 
 var readyLine = regexp.MustCompile(`(?m)^listening on( udp=\S+)?( tcp=\S+)?( tls=\S+)?( unix=\S+)?( http=\S+)?$`)
@@ -179,6 +179,8 @@ func startService(t *testing.T, args ...string) *service {
 			s.udp = addr
 		case "tcp":
 			s.tcp = addr
+		case "tls":
+			s.tls = addr
 		case "http":
 			s.http = addr
 		}
