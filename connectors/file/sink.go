@@ -65,7 +65,6 @@ type Sink struct {
 	parts  map[record.Partition]*part
 	failed error // of a file that was finished by age
 	timer  *time.Timer
-	buf    []byte
 	packed packer
 }
 

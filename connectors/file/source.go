@@ -49,7 +49,6 @@ type Source struct {
 	buf      []byte
 	from, to int
 	eof      bool
-	skipped  int64 // bytes of a line over the limit that were passed over
 
 	lines atomic.Int64
 	sizes sizes

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -117,7 +118,7 @@ func (d deadLetter) where() string {
 	if d.file == "" {
 		return d.stage + ": " + d.reason
 	}
-	return fmt.Sprintf("%s:%s: %s", d.file, d.line, d.reason)
+	return fmt.Sprintf("%s:%s: %s", filepath.Base(d.file), d.line, d.reason)
 }
 
 // rowPrinter makes the lines of rows, in memory of its own.
