@@ -1,5 +1,5 @@
-# What needs only Go: demo test race lint fuzz bench. What also needs Java and
-# Maven, and skips without them: integration (INTEGRATION=require makes a skip a
+# What needs only Go: demo test race lint fuzz bench examples. What needs Java and
+# Maven: demo-cassandra. What also needs them, and skips without: integration (INTEGRATION=require makes a skip a
 # failure). docs/TESTING.md tells what each rung of the ladder proves.
 export GOTOOLCHAIN := auto
 
@@ -7,7 +7,7 @@ GO      ?= go
 SHELL   := bash
 FUZZTIME ?= 10s
 
-.PHONY: all demo test race integration torture fuzz bench lint examples ci build
+.PHONY: all demo demo-cassandra test race integration torture fuzz bench lint examples ci build
 
 all: build
 
@@ -17,6 +17,10 @@ build:
 demo:
 	@echo "First run: Go downloads its toolchain (about 75 MB) and the modules, then builds; later runs start at once."
 	$(GO) run ./examples/syslog-alerts -demo
+
+# A real Cassandra 5 from Maven (Java 17, 1.4 GB of memory), and the ETL job into it.
+demo-cassandra:
+	$(GO) run ./internal/peers/cmd/cassandra -- $(GO) run ./examples/cassandra-etl -cassandra {} -create-schema
 
 # INTEGRATION is for `make integration` alone, also where CI sets it.
 test:
@@ -54,6 +58,7 @@ lint:
 
 examples:
 	$(GO) run ./examples/orders
+	$(GO) run ./examples/cassandra-etl
 	$(GO) run ./examples/syslog-alerts -demo
 
 ci: lint test race integration examples
