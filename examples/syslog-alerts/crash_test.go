@@ -149,28 +149,28 @@ func readTopic(t *testing.T, dir, topic string) (values []string) {
 	return values
 }
 
-func TestAcknowledgedLinesSurviveKills(t *testing.T) { crash(t, 2, 2000) }
+func TestAcknowledgedLinesSurviveKills(t *testing.T) { crash(t, 2, 2000, 4) }
 
 func TestIntegrationAcknowledgedLinesSurviveTenKills(t *testing.T) {
 	peers.NeedIntegration(t)
-	crash(t, 10, 10_000)
+	crash(t, 10, 10_000, 4)
 }
 
 func TestTortureAcknowledgedLinesSurviveFiftyKills(t *testing.T) {
 	if os.Getenv("TORTURE") == "" {
 		t.Skip("skipped: runs in `make torture`")
 	}
-	crash(t, 50, 50_000)
+	crash(t, 50, 50_000, 16)
 }
 
 // crash sends lines from another process, kills the service with -9 again and
 // again in between, and compares the log, what was printed and what a
 // misbehaving webhook got with what was acknowledged.
-func crash(t *testing.T, kills, total int) {
+func crash(t *testing.T, kills, total, uncommitted int) {
 	dir := t.TempDir()
 	first := time.Now().UTC().Truncate(time.Minute)
 	hook := newReceiver(t)
-	args := []string{"-webhook", hook.url, "-webhook-timeout", "300ms", "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
+	args := []string{"-webhook", hook.url, "-webhook-timeout", "300ms", "-webhook-uncommitted", fmt.Sprint(uncommitted), "-tcp", "127.0.0.1:0", "-http", "127.0.0.1:0", "-dir", dir, "-o", "json",
 		"-window", crashWindow.String(), "-threshold", fmt.Sprint(crashThreshold), "-grace", "1h"}
 	sender := startProcess(t, "sender", fmt.Sprint(total), first.Format(time.RFC3339))
 	progress := func(lines []string) (sent, acked int) {
@@ -241,7 +241,7 @@ func crash(t *testing.T, kills, total int) {
 	if len(once) != len(want) || len(printed) != len(want) {
 		t.Errorf("%d breaches in the log, %d printed, want %d", len(once), len(printed), len(want))
 	}
-	hook.wantEach(t, alerts, kills, 16)
+	hook.wantEach(t, alerts, kills, uncommitted)
 	t.Logf("%d kills: %d lines, all acknowledged, %d of them sent again; %d breaches, each in the log once", kills, total, twice, len(want))
 }
 
