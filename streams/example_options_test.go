@@ -111,8 +111,8 @@ func ExampleMistake() {
 }
 
 func ExampleUses() {
-	seen := streams.NewState[string, int]("seen")
 	d := abc(func(in *streams.Stream[string, string]) {
+		seen := streams.NewState[string, int]("seen")
 		in.ProcessValues(func(c *streams.ValueContext[int], k, _ string) {
 			n, _ := seen.Get(c, k)
 			seen.Put(c, k, n+1)

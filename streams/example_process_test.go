@@ -116,8 +116,8 @@ func ExampleScope_Fail() {
 
 // All reads a partition's entries; the loop may change the store.
 func ExampleState() {
-	stock := streams.NewState[string, int]("stock")
 	d := abc(func(in *streams.Stream[string, string]) {
+		stock := streams.NewState[string, int]("stock")
 		in.Process(func(c *streams.Context[string, int], k, v string) {
 			n, _ := stock.Get(c, k)
 			stock.Put(c, k, n+len(v))

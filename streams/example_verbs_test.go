@@ -257,3 +257,17 @@ func (d *driver) delete(topic, key string, at time.Duration) {
 		panic(err)
 	}
 }
+
+func ExampleMeta_Null() {
+	b := streams.NewBuilder("example")
+	b.From[string, string]("in").
+		MapValuesMeta(func(m streams.Meta, _, v string) string {
+			return fmt.Sprintf("%q null=%v partition %d", v, m.Null(), m.Partition())
+		}).
+		To("out")
+
+	d := newDriver(b)
+	d.delete("in", "a", time.Second)
+	show[string, string](d, "out")
+	// Output: a = "" null=true partition 0 @1s
+}

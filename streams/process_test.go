@@ -16,8 +16,8 @@ import (
 type strContext = *streams.Context[string, string]
 
 func ExampleStream_Process() {
-	last := streams.NewState[string, string]("last")
 	d := abc(func(in *streams.Stream[string, string]) {
+		last := streams.NewState[string, string]("last")
 		in.Process(func(c *streams.Context[string, string], k, v string) {
 			before, ok := last.Get(c, k)
 			last.Put(c, k, v)
@@ -59,8 +59,8 @@ func ExampleOnTimer() {
 }
 
 func ExampleEvery() {
-	counts := streams.NewState[string, int]("counts")
 	d := abc(func(in *streams.Stream[string, string]) {
+		counts := streams.NewState[string, int]("counts")
 		in.Process(func(c *streams.Context[string, int], k, v string) {
 			n, _ := counts.Get(c, k)
 			counts.Put(c, k, n+1)
