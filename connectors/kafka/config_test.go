@@ -21,7 +21,7 @@ func TestMistakesInTheConfigurationAreToldAtOnce(t *testing.T) {
 		Brokers: []string{"nowhere"}, SASL: SASL{Mechanism: "PLAIN", User: "u", Password: secret},
 	}})
 	err := source.Open(t.Context(), connectors.SourceContext{}, nil)
-	for _, want := range []string{`broker "nowhere"`, "PLAIN sends the password", "Topic is empty"} {
+	for _, want := range []string{`broker "nowhere"`, "PLAIN sends the password", "no Topic"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("source: expected an error with %q, found %v", want, err)
 		}
@@ -33,7 +33,7 @@ func TestMistakesInTheConfigurationAreToldAtOnce(t *testing.T) {
 		Connection: Connection{TLS: &tls.Config{}, SASL: SASL{Mechanism: "KERBEROS"}}, Compression: "rar", ByKey: true, SamePartition: true,
 	})
 	err = sink.Open(t.Context(), connectors.SinkContext{})
-	for _, want := range []string{"Brokers is empty", `"KERBEROS"`, `"rar"`, "ByKey and SamePartition"} {
+	for _, want := range []string{"no Brokers", `"KERBEROS"`, `"rar"`, "ByKey and SamePartition"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("sink: expected an error with %q, found %v", want, err)
 		}

@@ -40,7 +40,7 @@ type SASL struct {
 func (c *Connection) validate() error {
 	var errs []error
 	if len(c.Brokers) == 0 {
-		errs = append(errs, errors.New("Brokers is empty: name at least one host:port"))
+		errs = append(errs, errors.New("no Brokers: name at least one host:port"))
 	}
 	for _, b := range c.Brokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {

@@ -74,7 +74,7 @@ var codecs = map[string]kafkago.Compression{
 func (s *Sink) validate() error {
 	err := s.cfg.validate()
 	if _, ok := codecs[s.cfg.Compression]; !ok {
-		err = errors.Join(err, fmt.Errorf("Compression is %q: expected none, gzip, snappy, lz4 or zstd", s.cfg.Compression))
+		err = errors.Join(err, fmt.Errorf("the compression is %q: expected none, gzip, snappy, lz4 or zstd", s.cfg.Compression))
 	}
 	if s.cfg.ByKey && s.cfg.SamePartition {
 		err = errors.Join(err, errors.New("ByKey and SamePartition exclude each other: by key, the key's hash chooses the partition"))

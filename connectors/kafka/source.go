@@ -100,7 +100,7 @@ func (s *Source) Open(ctx context.Context, sc connectors.SourceContext, pos []by
 
 func (s *Source) needTopic() error {
 	if s.cfg.Topic == "" {
-		return errors.New("Topic is empty")
+		return errors.New("no Topic: name the one to read")
 	}
 	return nil
 }

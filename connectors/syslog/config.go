@@ -210,7 +210,7 @@ func (l *Listener) validate() error {
 			errs = append(errs, fmt.Errorf("the address is not host:port: %w", err))
 		}
 		if l.Mode != 0 {
-			errs = append(errs, errors.New("Mode is for unix sockets"))
+			errs = append(errs, errors.New("a mode is for unix sockets"))
 		}
 	case Unix, Unixgram:
 		switch {
@@ -220,7 +220,7 @@ func (l *Listener) validate() error {
 			errs = append(errs, fmt.Errorf("the path has %d bytes, unix sockets allow %d: use a shorter one", len(l.Address), maxUnixPath))
 		}
 		if l.Mode&^fs.ModePerm != 0 {
-			errs = append(errs, fmt.Errorf("Mode %v has more than permission bits", l.Mode))
+			errs = append(errs, fmt.Errorf("the mode %v has more than permission bits", l.Mode))
 		}
 	default:
 		return fmt.Errorf("unknown transport %q: use %s, %s, %s, %s or %s", l.Transport, UDP, TCP, TLS, Unix, Unixgram)

@@ -108,9 +108,3 @@ func (q *queue) hurry(on bool) {
 	q.hasty = on
 	q.space.Broadcast()
 }
-
-func (q *queue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.pending.lines)
-}
