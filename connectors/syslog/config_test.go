@@ -33,7 +33,7 @@ func TestValidateReportsEveryProblem(t *testing.T) {
 	for _, want := range []string{
 		"MaxLine is 2097152", "QueueBytes is -1", "MaxConns is -2", "IdleTimeout is -1s",
 		"(udp nowhere): the address is not host:port", "(tcp 127.0.0.1:514): the address is given twice",
-		`unknown transport "carrier pigeon"`, `framing "nul" is for streams`, "TLS settings are for transport tls", "Mode is for unix sockets",
+		`unknown transport "carrier pigeon"`, `framing "nul" is for streams`, "TLS settings are for transport tls", "a mode is for unix sockets",
 		`unknown framing "odd"`, `TLS version "1.1"`, "missing: no such file", "has no PEM certificate", "TLS needs a CertFile and a KeyFile",
 		"ClientOptional needs a ClientCAFile", "unix sockets allow 103", "the address must be a path",
 	} {
