@@ -102,16 +102,21 @@ func live(t *testing.T, args []string, at func(*life) (kill bool)) *life {
 	return l
 }
 
-// killed runs the program with so many kills, each after about the same number of
-// records moved, and once to its end.
-func killed(t *testing.T, args []string, orders, kills int, at func(*life)) *life {
+// An order is moved so often: read, sent to its customer, enriched, sent to its
+// product; then into Cassandra.
+const (
+	movesOfOrder = 4
+	withSink     = 5
+)
+
+// killed runs the program with so many kills, each after about the same part of
+// the records that are to be moved, and once to its end.
+func killed(t *testing.T, args []string, moves, kills int, at func(*life)) *life {
 	t.Helper()
-	rng := rand.New(rand.NewPCG(uint64(orders), uint64(kills)))
-	// An order is moved four times: read, sent to its customer, enriched, sent to
-	// its product; with Cassandra a fifth time.
-	share := int64(4*orders) / int64(kills+1)
+	rng := rand.New(rand.NewPCG(uint64(moves), uint64(kills)))
+	share := int64(moves / (kills + 1))
 	for k := range kills {
-		limit := share/2 + rng.Int64N(share/2)
+		limit := share*3/5 + rng.Int64N(share*2/5)
 		l := live(t, args, func(l *life) bool {
 			at(l)
 			return l.moved >= limit
@@ -130,7 +135,7 @@ func TestKill9(t *testing.T) {
 	const orders = 10_000
 	args := generated(t, orders, 21)
 	w := fold(t, args[1], args[3])
-	l := killed(t, append(args, "-dir", t.TempDir(), "-out", "rows", "-o", "json"), orders, 2, func(*life) {})
+	l := killed(t, append(args, "-dir", t.TempDir(), "-out", "rows", "-o", "json"), movesOfOrder*orders, 2, func(*life) {})
 	wantRows(t, rowsOf(t, l.out), w.rows(t))
 	if got := lastLine(l.err.String()); got != w.tally {
 		t.Errorf("tally %q, want %q", got, w.tally)
@@ -162,7 +167,7 @@ func killBoth(t *testing.T, orders, kills, cassandraKills int) {
 	var last *life
 	down, fallen := make(chan error, 1), 0
 	down <- nil
-	l := killed(t, append(args, "-dir", t.TempDir(), "-cassandra", node.Addr(), "-create-schema", "-keyspace", "torture"), orders, kills, func(l *life) {
+	l := killed(t, append(args, "-dir", t.TempDir(), "-cassandra", node.Addr(), "-create-schema", "-keyspace", "torture"), withSink*orders, kills, func(l *life) {
 		if l != last && last != nil {
 			done += last.sunk
 		}
