@@ -80,8 +80,8 @@ func ExampleNoChangelog() {
 // Detail makes what a function does a part of the fingerprint: state that one
 // limit has made is refused by a program with another.
 func ExampleDetail() {
-	const limit = 5
 	d := abc(func(in *streams.Stream[string, string]) {
+		const limit = 5
 		in.ProcessValues(func(c *streams.ValueContext[string], _, v string) {
 			if len(v) > limit {
 				c.Forward(v)
