@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
 	"github.com/millstream-io/millstream/streams/processor"
@@ -44,7 +45,13 @@ func NewBuilder(name string) *Builder {
 }
 
 // Register makes s the serde of T for the verbs that follow.
-func (b *Builder) Register[T any](s serde.Serde[T]) { b.registry.Register(s) }
+func (b *Builder) Register[T any](s serde.Serde[T]) {
+	if s == nil {
+		b.errs = append(b.errs, fmt.Errorf("Register: the serde of %v is nil", reflect.TypeFor[T]()))
+		return
+	}
+	b.registry.Register(s)
+}
 
 // From reads a topic. Options: Named, Keys, Values, EventTime.
 //
@@ -64,6 +71,9 @@ func (b *Builder) From[K, V any](topic string, opts ...Option) *Stream[K, V] {
 func (b *Builder) source[K, V any](verb, topic string, named, o *options, keys serdeOf[K], vals serdeOf[V]) *node {
 	extract, timed := typed[op.Extractor[K, V]](o, optEventTime)
 	n := b.add(verb, named, topology.Source)
+	if timed && extract == nil {
+		n.errs = append(n.errs, errors.New("EventTime's function is nil"))
+	}
 	n.Topic, n.KeySerde, n.ValSerde = topic, keys.name(), vals.name()
 	n.Keys, n.Values = keys.s, vals.s
 	n.KeepChunks = vals.s != nil && vals.s.Aliases()

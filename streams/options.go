@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
+	"github.com/millstream-io/millstream/streams/processor"
 	"github.com/millstream-io/millstream/streams/serde"
 )
 
@@ -79,7 +80,15 @@ func Values[V any](s serde.Serde[V]) Option { return Option{optValues, s} }
 // EventTime, of From and Table, takes the event time from the record instead of its
 // timestamp in the log. It must be a function of its arguments alone.
 func EventTime[K, V any](fn func(k K, v V) time.Time) Option {
-	return Option{optEventTime, op.Extractor[K, V](func(k K, v V) int64 { return fn(k, v).UnixMilli() })}
+	if fn == nil {
+		return Option{optEventTime, op.Extractor[K, V](nil)}
+	}
+	return Option{optEventTime, op.Extractor[K, V](func(k K, v V) int64 {
+		if t := fn(k, v); t.Year() >= 1 && t.Year() <= 9999 {
+			return t.UnixMilli()
+		}
+		return processor.NoTime // out of every range: a bad record
+	})}
 }
 
 // Partitioner, of To and Repartition, chooses the partition, 0 <= p < partitions.

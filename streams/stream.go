@@ -2,6 +2,7 @@ package streams
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
 	"github.com/millstream-io/millstream/streams/topology"
@@ -73,7 +74,11 @@ func (s *Stream[K, V]) Merge(others ...*Stream[K, V]) *Stream[K, V] {
 	o := parse("Merge", 0, nil)
 	out := *s
 	parents := []*node{s.n}
-	for _, x := range others {
+	for i, x := range others {
+		if x == nil {
+			o.errs = append(o.errs, fmt.Errorf("stream %d is nil", i+1))
+			continue
+		}
 		parents = append(parents, s.b.reencoded(s, x))
 		out.rekeyed = out.rekeyed || x.rekeyed
 		if x.b != s.b {

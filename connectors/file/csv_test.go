@@ -197,3 +197,16 @@ func FuzzCSV(f *testing.F) {
 		}
 	})
 }
+
+func TestANullLineIsNoZeroValue(t *testing.T) {
+	var b connectors.Batch
+	rows := 0
+	JSONLines(func(struct{ A int }, []byte, *connectors.Batch) error { rows++; return nil }).Line([]byte(" null "), &b)
+	if rows != 0 || b.Len() != 1 || b.Records()[0].DeadLetter == "" {
+		t.Errorf("a struct: expected a dead letter, found %d rows and %+v", rows, b.Records())
+	}
+	JSONLines(func(p *int, _ []byte, _ *connectors.Batch) error { rows++; return nil }).Line([]byte("null"), &b)
+	if rows != 1 {
+		t.Errorf("a pointer: expected its null, found %d rows", rows)
+	}
+}

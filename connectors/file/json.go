@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/record"
@@ -37,6 +38,10 @@ func (j jsonLines[T]) Line(line []byte, out *connectors.Batch) {
 		err = errors.New("not JSON")
 	} else {
 		var v T
+		if err = refuseNull[T](line); err != nil {
+			aside(line, err, out)
+			return
+		}
 		if err = json.Unmarshal(line, &v); err == nil {
 			err = j.row(v, line, out)
 		} else {
@@ -45,6 +50,19 @@ func (j jsonLines[T]) Line(line []byte, out *connectors.Batch) {
 	}
 	if err != nil {
 		aside(line, err, out)
+	}
+}
+
+// refuseNull keeps a null from passing for the zero value of a T that has none.
+func refuseNull[T any](line []byte) error {
+	if string(bytes.Trim(line, " \t\r")) != "null" {
+		return nil
+	}
+	switch t := reflect.TypeFor[T](); t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
+		return nil
+	default:
+		return fmt.Errorf("null is no %v", t)
 	}
 }
 

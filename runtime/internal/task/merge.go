@@ -150,7 +150,7 @@ func (t *Task) fill(in *input) error {
 	}
 	r := processor.Record{Key: in.head.Key, Value: in.head.Value, Timestamp: in.head.Timestamp,
 		Topic: in.tp.Topic, Partition: int32(in.tp.Partition), Offset: int64(in.head.Offset)}
-	if ms, err := t.unit.EventTime(in.timed, &r); err == nil {
+	if ms, err := t.unit.EventTime(in.timed, &r); err == nil && inRange(ms) {
 		in.headAt = ms // one that does not decode is dealt with when its turn comes
 	}
 	return nil

@@ -67,7 +67,7 @@ func (t *Task) externalBatch(in *input, now time.Time) (n int64, err error) {
 		if len(v.Headers) > 0 {
 			t.copyHeaders(v.Headers)
 		}
-		if in.timed >= 0 {
+		if in.timed >= 0 || !inRange(r.Timestamp) {
 			if ok, err := t.extract(in); err != nil {
 				return n, err
 			} else if !ok {
@@ -123,12 +123,27 @@ func (t *Task) repartitionBatch(in *input, now time.Time) (n int64, err error) {
 	return n, nil
 }
 
-// extract sets the record's event time by the source's extractor; false if the
-// record does not decode and has been dealt with.
+// Event times, in milliseconds, of the years 1 to 9999: what RFC 3339 and JSON
+// can say, and far enough from the ends of an int64 that sums of times hold.
+const (
+	minEventTime = -62_135_596_800_000
+	maxEventTime = 253_402_300_799_999
+)
+
+func inRange(ms int64) bool { return ms >= minEventTime && ms <= maxEventTime }
+
+// extract sets the record's event time by the source's extractor, if it has one;
+// false if the record does not decode, or has no possible time, and has been dealt with.
 func (t *Task) extract(in *input) (ok bool, err error) {
-	ms, err := t.unit.EventTime(in.timed, &t.rec)
-	if err != nil {
-		return false, t.bad(err)
+	ms := t.rec.Timestamp
+	if in.timed >= 0 {
+		if ms, err = t.unit.EventTime(in.timed, &t.rec); err != nil {
+			return false, t.bad(err)
+		}
+	}
+	if !inRange(ms) {
+		return false, t.bad(&processor.DecodeError{Topic: t.rec.Topic, Partition: t.rec.Partition, Offset: t.rec.Offset, Field: "event time",
+			Err: fmt.Errorf("%d ms is outside of the years 1 to 9999", ms)})
 	}
 	t.rec.Timestamp, t.rec.StreamTime = ms, ms
 	return true, nil
@@ -173,7 +188,7 @@ func (t *Task) one(in *input, now time.Time) error {
 			}
 		}
 	}
-	if in.timed >= 0 {
+	if in.timed >= 0 || !inRange(r.Timestamp) {
 		if ok, err := t.extract(in); err != nil || !ok {
 			in.next, in.moved, t.dirty = v.Offset+1, true, true
 			return err
