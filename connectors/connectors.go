@@ -90,7 +90,7 @@ type Batch struct {
 type Out struct {
 	Key, Value []byte
 	Headers    []record.Header
-	Timestamp  int64 // event time, milliseconds; record.NoTimestamp: now
+	Timestamp  int64 // event time, milliseconds, in the years 1 to 9999; record.NoTimestamp: now
 	// Partition of the source's topic; -1: by the key's hash, in turn without a key.
 	Partition record.Partition
 	// DeadLetter, if not empty, sends the record to the dead-letter topic with

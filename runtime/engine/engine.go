@@ -50,7 +50,7 @@ type Engine struct {
 // that an earlier one left there (*ChangedError).
 func New(topo *topology.Topology, cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(topo.Name); err != nil {
+	if err := cfg.validate(topo); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	b, err := open(cfg)
@@ -86,7 +86,7 @@ func (b Backing) close() error {
 // NewOn is New on a log and a database that are open already.
 func NewOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(topo.Name); err != nil {
+	if err := cfg.validate(topo); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	return newOn(topo, cfg, b)

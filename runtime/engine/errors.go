@@ -23,7 +23,7 @@ type ChangedError struct {
 }
 
 func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s does not fit the state that an earlier version left: %s; use a new directory or application name, or remove the directory to begin anew",
+	return fmt.Sprintf("%s does not fit the state that an earlier version left: %s; use a new application name, which begins anew on the same topics, or a new directory; removing the directory deletes the log in it, all records of its topics included",
 		e.App, strings.Join(e.Changes, "; "))
 }
 
@@ -51,5 +51,19 @@ type ConnectorPanicError struct {
 func (e *ConnectorPanicError) Error() string {
 	return fmt.Sprintf("%s panicked, which is a mistake in the connector: %v\n%s", e.Connector, e.Value, e.Stack)
 }
+
+// ConnectorMistakeError is an error of a sink's Write that contradicts itself: it
+// speaks of records that the Write did not have. What it acknowledged is
+// unknown, so nothing of that Write is committed, and another attempt would
+// bring the same.
+type ConnectorMistakeError struct {
+	Err error // what contradicts, and the connector's own error
+}
+
+func (e *ConnectorMistakeError) Error() string {
+	return fmt.Sprintf("a mistake in the connector: %v", e.Err)
+}
+
+func (e *ConnectorMistakeError) Unwrap() error { return e.Err }
 
 func stack() string { return string(debug.Stack()) }

@@ -121,7 +121,8 @@ func pause(ctx context.Context, wait time.Duration) bool {
 // first Open is strict: a mistake in the configuration must show at once.
 func mayPass(err error, opened bool) bool {
 	var p *ConnectorPanicError
-	if errors.As(err, &p) {
+	var m *ConnectorMistakeError
+	if errors.As(err, &p) || errors.As(err, &m) {
 		return false
 	}
 	if opened {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ func TestEveryFormOfAWriteErrorBecomesOneOutcome(t *testing.T) {
 		{"partial", &connectors.PartialError{Done: 3, Err: no}, nil, []int{3}, true},
 		{"partial of a record", &connectors.PartialError{Done: 2, Err: &connectors.RecordError{Index: 2, Err: no}}, []int{2}, []int{3}, false},
 		{"partial, out of range", &connectors.PartialError{Done: 9, Err: no}, nil, []int{0, 1, 2, 3}, true},
+		{"partial, all done and yet an error, out of range", &connectors.PartialError{Done: 4, Err: no}, nil, []int{0, 1, 2, 3}, true},
 		{"each", &connectors.WriteError{Rejected: []connectors.RecordError{{Index: 0, Err: no}}, Again: []int{1, 3}, Err: no}, []int{0}, []int{1, 3}, true},
 		{"each, rejected only", &connectors.WriteError{Rejected: []connectors.RecordError{{Index: 2, Err: no}}}, []int{2}, nil, false},
 		{"each, twice", &connectors.WriteError{Rejected: []connectors.RecordError{{Index: 1, Err: no}}, Again: []int{1}, Err: no}, nil, []int{0, 1, 2, 3}, true},
@@ -82,6 +84,10 @@ func TestEveryFormOfAWriteErrorBecomesOneOutcome(t *testing.T) {
 		var rejected []int
 		for _, r := range o.rejected {
 			rejected = append(rejected, r.Index)
+		}
+		var mistake *ConnectorMistakeError
+		if wrong := strings.Contains(c.name, "out of") || strings.Contains(c.name, "twice") || strings.Contains(c.name, "no reason"); errors.As(o.err, &mistake) != wrong {
+			t.Errorf("%s: %v, expected a mistake of the connector: %v", c.name, o.err, wrong)
 		}
 		if !slices.Equal(rejected, c.rejected) || !slices.Equal(o.again, c.again) || (o.err != nil) != c.fails {
 			t.Errorf("%s: rejected %v, again %v, err %v; expected %v, %v, an error: %v", c.name, rejected, o.again, o.err, c.rejected, c.again, c.fails)

@@ -111,7 +111,8 @@ type outcome struct {
 }
 
 // outcomeOf makes one form of all that a connector may say. A form that
-// contradicts itself is an error after which everything comes again.
+// contradicts itself is a *ConnectorMistakeError, after which nothing counts as
+// acknowledged.
 func outcomeOf(err error, n int) (o outcome) {
 	var each *connectors.WriteError
 	var one *connectors.RecordError
@@ -122,14 +123,22 @@ func outcomeOf(err error, n int) (o outcome) {
 		return outcome{}
 	case errors.As(err, &each):
 		if wrong := each.Check(n); wrong != nil {
-			o.err = fmt.Errorf("%w: %w", wrong, err)
+			o.err = &ConnectorMistakeError{fmt.Errorf("%w: %w", wrong, err)}
 			break
 		}
 		return outcome{rejected: each.Rejected, again: each.Again, err: each.Err}
-	case errors.As(err, &one) && one.Index >= 0 && one.Index < n:
+	case errors.As(err, &one):
+		if one.Index < 0 || one.Index >= n {
+			o.err = &ConnectorMistakeError{fmt.Errorf("its RecordError has the index %d, the Write had %d records: %w", one.Index, n, err)}
+			break
+		}
 		o.rejected = []connectors.RecordError{*one}
 		from = one.Index + 1
-	case errors.As(err, &partial) && partial.Done >= 0 && partial.Done < n:
+	case errors.As(err, &partial):
+		if partial.Done < 0 || partial.Done >= n {
+			o.err = &ConnectorMistakeError{fmt.Errorf("its PartialError says that %d records are done and others are not, the Write had %d: %w", partial.Done, n, err)}
+			break
+		}
 		from, o.err = partial.Done, err
 	default:
 		o.err = err

@@ -12,6 +12,13 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/plan"
 )
 
+// A record's event time is in the years 1 to 9999, which are those that every
+// calendar, time.Time's JSON among them, can say; milliseconds since 1970.
+const (
+	minTimestamp int64 = -62135596800000
+	maxTimestamp int64 = 253402300799999
+)
+
 // append puts what was read into the transaction.
 func (s *sourceRunner) append() error {
 	if s.batch.Len() == 0 {
@@ -25,6 +32,12 @@ func (s *sourceRunner) append() error {
 		v := record.View{Key: o.Key, Value: o.Value, Headers: o.Headers, Timestamp: o.Timestamp}
 		if v.Timestamp == record.NoTimestamp {
 			v.Timestamp = now.UnixMilli()
+		}
+		if v.Timestamp < minTimestamp || v.Timestamp > maxTimestamp {
+			if o.DeadLetter == "" {
+				o.DeadLetter = fmt.Sprintf("its timestamp is %d ms since 1970, expected years 1 to 9999 (%d to %d)", v.Timestamp, minTimestamp, maxTimestamp)
+			}
+			v.Timestamp = now.UnixMilli() // of the dead letter: it can be listed, and expires
 		}
 		size := int64(len(o.Key) + len(o.Value))
 		s.size += size

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millstream-io/millstream/runtime/internal/task"
+	"github.com/millstream-io/millstream/streams/topology"
 )
 
 // embeddedDir is the directory of Config.Log.
@@ -52,10 +53,13 @@ func def[T comparable](v *T, d T) {
 }
 
 // validate reports every problem of a configuration with its defaults filled in.
-func (c *Config) validate(app string) error {
+func (c *Config) validate(topo *topology.Topology) error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if app == "" {
+	switch {
+	case topo == nil:
+		add("the topology is nil: pass what Build of a streams.Builder returned, and look at its error first")
+	case topo.Name == "":
 		add("the topology has no name: it is the prefix of all that it keeps in the log")
 	}
 	if dir, ok := c.embeddedDir(); !ok || dir == "" {
