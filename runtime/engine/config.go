@@ -23,7 +23,8 @@ type Config struct {
 	// Workers is the number of goroutines that run tasks. Default: GOMAXPROCS.
 	Workers int
 	// Partitions is the number of partitions of topics that do not exist yet.
-	// Default: 4.
+	// Default: 4. A topic that exists keeps its own, with a warning if it is not
+	// what is asked here or by Source.Partitions.
 	Partitions int32
 	// Retention is how long the topics that the engine creates for sources,
 	// results and dead letters keep records, by the records' timestamps. Default
@@ -68,9 +69,13 @@ type Config struct {
 
 	Logger *slog.Logger
 	Hooks  Hooks
+
+	partitionsGiven bool // Partitions is not the default
 }
 
-// Source runs a connector into a topic.
+// Source runs a connector into a topic. Somebody must know the topic: the
+// topology, a sink, or the log, in which it is already; New takes another name
+// for a mistake.
 type Source struct {
 	Name       string
 	Topic      string
@@ -79,7 +84,9 @@ type Source struct {
 	Retry      Retry // of its errors; default: for good
 }
 
-// Sink runs a topic out of the log through a connector.
+// Sink runs a topic out of the log through a connector: a topic of the
+// topology or of a source, the dead letters, or one that is in the log already;
+// New takes another name for a mistake.
 type Sink struct {
 	Name  string
 	Topic string

@@ -244,6 +244,7 @@ func TestADeadLetterOfAnUnfinishedWriteIsNotKeptTwice(t *testing.T) {
 	for i := range 5 {
 		outs = append(outs, out(fmt.Sprint(i), 0))
 	}
+	ensureTopic(t, w, "in", 1)
 	all := []engine.Source{{Name: "given", Topic: "in", Partitions: 1, Source: &outSource{outs: outs}}}
 	run(t, w, passing(t, "else"), engine.Config{Bounded: true, Sources: all})
 	synctest.Test(t, func(t *testing.T) {
@@ -301,7 +302,7 @@ func TestASourceIsOpenedAgainAfterAnError(t *testing.T) {
 			}
 			return nil
 		}}
-		w := newWorld()
+		w := newerWorld(t, "in")
 		cfg := engine.Config{Partitions: 1, Bounded: true, Sources: []engine.Source{{Name: "given", Topic: "in", Source: src}}}
 		e := run2(t, w, cfg)
 		if records := w.log.Records(record.TopicPartition{Topic: "in"}); len(records) != 200 {

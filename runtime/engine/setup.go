@@ -60,11 +60,16 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 	if err != nil {
 		return nil, fmt.Errorf("describe topics: %w", err)
 	}
+	exists := map[string]bool{}
 	for i, name := range names {
 		if have[i].Partitions > 0 {
-			want[name] = have[i].Partitions
+			want[name], exists[name] = have[i].Partitions, true
 		}
 	}
+	if err := e.checkConnected(cut.External(), exists); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	e.warnPartitions(names, have, cut.Copartitioned())
 	for _, group := range cut.Copartitioned() { // of one join: a missing topic is made like its partner
 		widest := int32(0)
 		for _, name := range group {

@@ -23,6 +23,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Flush, "commit")
 	def(&c.Guarantee, "exactly_once")
 	def(&c.OnBadRecord, "dead-letter")
+	c.partitionsGiven = c.Partitions != 0
 	def(&c.Workers, runtime.GOMAXPROCS(0))
 	def(&c.Partitions, 4)
 	def(&c.CommitInterval, 100*time.Millisecond)

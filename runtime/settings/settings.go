@@ -20,6 +20,8 @@ import (
 	"strings"
 
 	"github.com/spf13/viper"
+
+	"github.com/millstream-io/millstream/internal/nearest"
 )
 
 // Config says which settings there are and where they may stand.
@@ -159,33 +161,4 @@ func Unknown(kind, name string, known []string) error {
 }
 
 // Nearest is the known name with the smallest edit distance, or "" if none is near.
-func Nearest(name string, known []string) string {
-	best, bestDistance := "", max(2, len(name)/3)+1
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
-}
+func Nearest(name string, known []string) string { return nearest.Name(name, known) }
