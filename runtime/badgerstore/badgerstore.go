@@ -88,6 +88,9 @@ func (db *DB) open(cfg Config) error {
 	if err := checkFormat(cfg.Dir); err != nil {
 		return err
 	}
+	if err := removeUnborn(cfg.Dir); err != nil {
+		return openError(cfg.Dir, err)
+	}
 	if findings, err := inspect(cfg.Dir, false); err != nil {
 		return openError(cfg.Dir, err)
 	} else if len(findings) > 0 {
@@ -102,6 +105,39 @@ func (db *DB) open(cfg Config) error {
 		return openError(cfg.Dir, err)
 	}
 	return db.openRecords()
+}
+
+// removeUnborn removes write-ahead and value logs that are shorter than their
+// header: the process ended between making the file and its first write, which
+// happens at every start. They hold nothing. If one did before, and a disk has
+// cut it, the journal of checkpoints tells. One that was there at a clean close
+// is left to inspect, which knows its size.
+func removeUnborn(dir string) error {
+	sums, _, _, err := readSums(dir)
+	if err != nil {
+		return err
+	}
+	names, err := summed(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, known := sums[name]; known || !isLog(name) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if info.Size() >= logHeader {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func badgerOptions(cfg Config) badger.Options {
