@@ -3,6 +3,7 @@ package streams
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -203,7 +204,8 @@ func (b *Builder) addTimerStores(n *node, name string, keys any, keyName string,
 // before the record that moved it there, and before any record of its key that
 // carries a later time. At the end of a bounded run stream time is that of the
 // last event (see EndOfInput): timers up to then fire; later ones stay for the
-// next run. Where no records come, engine.Config.IdleAfter moves time.
+// next run. Where no records come, engine.Config.IdleAfter moves time. One record
+// may move it by years: see Scope.Reached for timers that set themselves again.
 func OnTimer[K, C any](name string, fn func(c C, k K)) Option {
 	return Option{optOnTimer, timerOption{name, fn}}
 }
@@ -255,6 +257,8 @@ func timerFuncs[F any](o *options) (t timerSet[F]) {
 		switch {
 		case !ok:
 			o.errs = append(o.errs, fmt.Errorf("timer %q is for other types: its function is a %T, expected a %T", x.name, x.fn, f))
+		case reflect.ValueOf(f).IsNil():
+			o.errs = append(o.errs, fmt.Errorf("timer %q: its function is nil", x.name))
 		case x.name == "":
 			o.errs = append(o.errs, errors.New("a timer's name is empty"))
 		case slices.Contains(t.names, x.name):
@@ -275,6 +279,9 @@ func everyFunc[F any](o *options, e everyOption) (f F) {
 	f, ok := e.fn.(F)
 	if !ok {
 		o.errs = append(o.errs, fmt.Errorf("Every is for other types: its function is a %T, expected a %T", e.fn, f))
+	}
+	if ok && reflect.ValueOf(f).IsNil() {
+		o.errs = append(o.errs, errors.New("Every: its function is nil"))
 	}
 	if e.d < time.Millisecond || e.d%time.Millisecond != 0 {
 		o.errs = append(o.errs, fmt.Errorf("Every %v, expected whole milliseconds, at least one", e.d))

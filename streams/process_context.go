@@ -67,7 +67,19 @@ func (s *Scope) Timer(name string) (at time.Time, ok bool) {
 
 // clampTime keeps a timer's time away from the ends of time.
 func clampTime(t time.Time) int64 {
-	return min(max(t.UnixMilli(), math.MinInt64+op.TimerBucketMS), math.MaxInt64-2*op.TimerBucketMS)
+	return min(max(unixMilli(t), math.MinInt64+op.TimerBucketMS), math.MaxInt64-2*op.TimerBucketMS)
+}
+
+// unixMilli is t.UnixMilli, but for a time that has none: then the end of time
+// that is nearest.
+func unixMilli(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s > math.MaxInt64/1000-1:
+		return math.MaxInt64
+	case s < math.MinInt64/1000+1:
+		return math.MinInt64
+	}
+	return t.UnixMilli()
 }
 
 // index is the number of a timer.
@@ -86,6 +98,12 @@ func (s *Scope) timer(name string) int {
 	}
 	return i
 }
+
+// Reached is how far time goes on before another record of the key comes: in a
+// timer's function the stream time that makes it fire, the timer's own time or a
+// later one. A timer that sets itself again, every so much, looks at it: after a
+// record that carries a far later time, it would fire for all that is in between.
+func (s *Scope) Reached() time.Time { return time.UnixMilli(s.p.Reached(s.c)).UTC() }
 
 // Late counts the record as one that came too late, and keeps it as a dead letter
 // where the verb has KeepLate.
@@ -112,7 +130,7 @@ type Context[K, V any] struct {
 func (c *Context[K, V]) Forward(k K, v V) { c.forward(k, v, false, c.c.Timestamp) }
 
 // ForwardAt sends a record on with another event time.
-func (c *Context[K, V]) ForwardAt(t time.Time, k K, v V) { c.forward(k, v, false, t.UnixMilli()) }
+func (c *Context[K, V]) ForwardAt(t time.Time, k K, v V) { c.forward(k, v, false, unixMilli(t)) }
 
 // ForwardNull sends on a record whose value is null: a deletion.
 func (c *Context[K, V]) ForwardNull(k K) {
@@ -137,7 +155,7 @@ type ValueContext[V any] struct {
 func (c *ValueContext[V]) Forward(v V) { c.send(v, false, c.c.Timestamp) }
 
 // ForwardAt sends a value on with another event time.
-func (c *ValueContext[V]) ForwardAt(t time.Time, v V) { c.send(v, false, t.UnixMilli()) }
+func (c *ValueContext[V]) ForwardAt(t time.Time, v V) { c.send(v, false, unixMilli(t)) }
 
 // ForwardNull sends on a null value: the key's deletion.
 func (c *ValueContext[V]) ForwardNull() {

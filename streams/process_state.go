@@ -43,6 +43,8 @@ func Uses(stores ...StateStore) Option { return Option{optUses, stores} }
 // StateStore is a *State[K, V] of any types.
 type StateStore interface {
 	storeName() string
+	// missing reports whether it is a nil *State.
+	missing() bool
 	// attach adds the store to the operator.
 	attach(b *Builder, n *node, keys any) []error
 	// open makes the store of one task.
@@ -53,7 +55,7 @@ func usedStores(o *options) (stores []StateStore) {
 	list, _ := o.value[optUses].([]any)
 	for _, x := range list {
 		for _, s := range x.([]StateStore) {
-			if s == nil {
+			if s == nil || s.missing() {
 				o.errs = append(o.errs, errors.New("Uses: a store is nil"))
 				continue
 			}
@@ -64,6 +66,8 @@ func usedStores(o *options) (stores []StateStore) {
 }
 
 func (s *State[K, V]) storeName() string { return s.name }
+
+func (s *State[K, V]) missing() bool { return s == nil }
 
 func (s *State[K, V]) attach(b *Builder, n *node, keys any) []error {
 	errs := s.o.errs

@@ -29,7 +29,7 @@ func (n *notices[K, V]) seen(v V) bool {
 // missed judges the absence as it is now.
 func (n *notices[K, V]) missed() {
 	w, st := n.w, n.st
-	since := st.last + w.absent.Milliseconds()
+	since := plus(st.last, w.absent.Milliseconds())
 	if st.phase == firing || n.at < since {
 		return
 	}
@@ -40,5 +40,5 @@ func (n *notices[K, V]) missed() {
 
 // silence is the number of seconds without a record, up to now.
 func (n *notices[K, V]) silence() measured {
-	return measured{v: float64(n.at-n.st.last) / 1000, ok: true}
+	return measured{v: (float64(n.at) - float64(n.st.last)) / 1000, ok: true}
 }

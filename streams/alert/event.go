@@ -15,7 +15,8 @@ const (
 	Resolved Status = "resolved"
 )
 
-// Event is one notice of an alert. Times are UTC, to the millisecond.
+// Event is one notice of an alert. Times are UTC, to the millisecond, and within
+// the years 1 to 9999: what is outside becomes their first or last moment.
 type Event struct {
 	// ID tells this notice from all others: application, kind, key and window
 	// start with slashes between them; the second and later notices of one alert
@@ -66,6 +67,20 @@ func DataOf[A any](e Event) (a A, err error) {
 
 // idTime is RFC 3339 with milliseconds where there are any.
 const idTime = "2006-01-02T15:04:05.999Z"
+
+// The years that RFC 3339, and so JSON, has.
+var (
+	firstTold = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	lastTold  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+)
+
+func moment(at int64) time.Time { return time.UnixMilli(at).UTC() }
+
+// told is a moment as an event has it: one outside the years 1 to 9999 becomes
+// their first or last.
+func told(at int64) time.Time { return moment(min(max(at, firstTold), lastTold)) }
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // identify fills Incident and ID from the other fields.
 func (e *Event) identify(app string) {

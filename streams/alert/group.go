@@ -54,13 +54,13 @@ func (g *grouper) event(c *streams.Context[string, Event], group string, e Event
 // deadline is when the queue is to be applied, or a group that is over forgotten.
 func (g *grouper) deadline(st *groupState) int64 {
 	if len(st.Queue) == 0 {
-		return st.End + g.measure.windows.GraceMS() + g.waitMS
+		return plus(st.End, plus(g.measure.windows.GraceMS(), g.waitMS))
 	}
 	at := int64(never)
 	for _, q := range st.Queue {
 		at = min(at, max(q.At, st.Applied))
 	}
-	return at + g.waitMS
+	return plus(at, g.waitMS)
 }
 
 func (g *grouper) timer(c *streams.Context[string, Event], group string) {
@@ -138,7 +138,7 @@ func (g *grouper) notice(c *streams.Context[string, Event], group string, st *gr
 	st.Number++
 	e := Event{
 		Kind: g.name, Status: s, Key: group, Number: st.Number,
-		WindowStart: moment(st.Start), WindowEnd: moment(st.End), StartsAt: moment(st.Since),
+		WindowStart: told(st.Start), WindowEnd: told(st.End), StartsAt: told(st.Since),
 	}
 	for i, m := range st.Members {
 		e.Members = append(e.Members, m.Key)

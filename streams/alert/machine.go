@@ -16,19 +16,16 @@ type notices[K, V any] struct {
 	k  K
 	st *keyState
 	at int64 // of the record or of the timer
+	to int64 // in due: time goes on to it before another record comes
 
 	accs []any // what Collect gathered for the notice that is sent
 	gone bool  // the key is forgotten
 }
 
-func moment(at int64) time.Time { return time.UnixMilli(at).UTC() }
-
-func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-
 // save puts the state back, or deletes one that says nothing, and sets the timer.
 func (n *notices[K, V]) save() {
 	w, st := n.w, n.st
-	at := n.deadline()
+	at := min(n.deadline(), n.nextRepeat())
 	if n.gone || at == never && n.empty() {
 		w.state.Delete(n.c, n.k)
 		n.c.CancelTimer("due")
@@ -80,13 +77,14 @@ func (r *rule) early() bool {
 }
 
 // deadline is when something may change without a record; never if nothing can.
+// What is repeated is no change.
 func (n *notices[K, V]) deadline() int64 {
 	w, st := n.w, n.st
 	at := int64(never)
 	switch {
 	case w.absent > 0:
 		if st.phase == idle {
-			at = st.last + w.absent.Milliseconds()
+			at = plus(st.last, w.absent.Milliseconds())
 		}
 	case w.measure.tumbling:
 		if start, ok := n.toJudge(); ok {
@@ -96,24 +94,35 @@ func (n *notices[K, V]) deadline() int64 {
 		at = n.nextSlide()
 	}
 	if st.phase == pending && (w.absent > 0 || !w.measure.tumbling) {
-		at = min(at, st.since+w.holdMS)
+		at = min(at, plus(st.since, w.holdMS))
 	}
-	if st.phase == firing {
-		at = min(at, st.repeatAt)
+	return min(at, n.forgetAt())
+}
+
+// forgetAt is when the key is forgotten; never if not.
+func (n *notices[K, V]) forgetAt() int64 {
+	if n.w.forgetMS == 0 || len(n.st.slices) > 0 {
+		return never
 	}
-	if w.forgetMS > 0 && len(st.slices) == 0 {
-		at = min(at, st.last+w.forgetMS)
+	return plus(n.st.last, n.w.forgetMS)
+}
+
+// nextRepeat is when the firing notice is repeated; never if not.
+func (n *notices[K, V]) nextRepeat() int64 {
+	if n.st.phase != firing {
+		return never
 	}
-	return at
+	return n.st.repeatAt
 }
 
 // due does what the timer was set for.
 func (n *notices[K, V]) due() {
-	w, st := n.w, n.st
+	w := n.w
 	switch {
 	case w.absent > 0:
 		n.missed()
 	case w.measure.tumbling:
+		n.skipEmpty()
 		for {
 			start, ok := n.toJudge()
 			if !ok || w.measure.windows.CloseMS(start) > n.at {
@@ -125,10 +134,10 @@ func (n *notices[K, V]) due() {
 		n.slide()
 		n.evaluate()
 	}
-	if st.phase == firing && st.repeatAt <= n.at {
+	if n.nextRepeat() <= n.at && !n.skipRepeats() {
 		n.again()
 	}
-	if w.forgetMS > 0 && len(st.slices) == 0 && st.last+w.forgetMS <= n.at {
+	if n.forgetAt() <= n.at {
 		n.forget()
 	}
 }
@@ -153,7 +162,7 @@ func (n *notices[K, V]) hold(since, now, start, end int64, m measured) {
 		st.phase, st.since = pending, since
 		st.start, st.end = start, end
 	}
-	if st.phase == pending && now-st.since >= n.w.holdMS {
+	if st.phase == pending && now >= plus(st.since, n.w.holdMS) {
 		if !n.w.measure.tumbling && n.w.absent == 0 {
 			st.start, st.end = start, end
 		}
@@ -176,7 +185,7 @@ func (n *notices[K, V]) fire(m measured) {
 func (n *notices[K, V]) planRepeat(from int64) {
 	n.st.repeatAt = never
 	if n.w.repeatMS > 0 {
-		n.st.repeatAt = from + n.w.repeatMS
+		n.st.repeatAt = plus(from, n.w.repeatMS)
 	}
 }
 
@@ -206,7 +215,7 @@ func (n *notices[K, V]) resolve(at int64, m measured) {
 	st := n.st
 	st.phase, st.repeatAt = idle, never
 	if n.w.resolved {
-		ends := moment(max(at, st.since))
+		ends := told(max(at, st.since))
 		n.send(Resolved, m, &ends)
 	}
 }
@@ -222,7 +231,7 @@ func (n *notices[K, V]) send(s Status, m measured, ends *time.Time) {
 	st.number++
 	e := Event{
 		Kind: w.name, Status: s, Key: text(n.k),
-		WindowStart: moment(st.start), WindowEnd: moment(st.end), StartsAt: moment(st.since), EndsAt: ends,
+		WindowStart: told(st.start), WindowEnd: told(st.end), StartsAt: told(st.since), EndsAt: ends,
 		Value: m.v, Count: m.count, Number: int(st.number),
 	}
 	if math.IsNaN(e.Value) || math.IsInf(e.Value, 0) {

@@ -10,7 +10,7 @@ func (m *Measure) floor(at int64) int64 {
 	if r < 0 {
 		r += m.sliceMS
 	}
-	return at - r
+	return plus(at, -r)
 }
 
 // kept is how many slices are kept: those of the last d, and for a change those
@@ -22,11 +22,14 @@ func (m *Measure) kept() int64 {
 	return m.slices
 }
 
+// oldest is where the last slice begins that has left the last n at a time.
+func (m *Measure) oldest(at, n int64) int64 { return plus(m.floor(at), -n*m.sliceMS) }
+
 // intoSlice counts a record; false if it is older than what is kept.
 func (n *notices[K, V]) intoSlice(v V) bool {
 	m, st := &n.w.measure, n.st
 	start := m.floor(n.at)
-	if start <= m.floor(st.now)-m.kept()*m.sliceMS {
+	if start <= m.oldest(st.now, m.kept()) {
 		return false
 	}
 	n.add(n.sliceAt(start), v)
@@ -39,7 +42,7 @@ func (n *notices[K, V]) intoSlice(v V) bool {
 // slide drops the slices that are older than what is kept.
 func (n *notices[K, V]) slide() {
 	m, st := &n.w.measure, n.st
-	oldest := m.floor(st.now) - m.kept()*m.sliceMS
+	oldest := m.oldest(st.now, m.kept())
 	i := 0
 	for i < len(st.slices) && st.slices[i].start <= oldest {
 		i++
@@ -58,7 +61,7 @@ func (n *notices[K, V]) warm() int64 {
 	if m.change == none && !n.w.watchesEmpty() {
 		return n.st.first
 	}
-	return m.floor(n.st.first) + (m.kept()-1)*m.sliceMS
+	return plus(m.floor(n.st.first), (m.kept()-1)*m.sliceMS)
 }
 
 // evaluate judges the last d as it is at the key's time.
@@ -66,7 +69,7 @@ func (n *notices[K, V]) evaluate() {
 	w, st := n.w, n.st
 	var now, before tally
 	fold := w.measure.number.fold
-	oldest := w.measure.floor(st.now) - w.measure.slices*w.measure.sliceMS
+	oldest := w.measure.oldest(st.now, w.measure.slices)
 	n.accs = n.accs[:0]
 	for i := range st.slices {
 		if s := &st.slices[i]; s.start <= oldest {
@@ -82,7 +85,7 @@ func (n *notices[K, V]) evaluate() {
 	st.was = m
 	switch {
 	case st.phase != firing && bad:
-		n.hold(st.now, st.now, st.now-w.measure.over.Milliseconds(), st.now, m)
+		n.hold(st.now, st.now, plus(st.now, -w.measure.over.Milliseconds()), st.now, m)
 	case st.phase == pending:
 		st.phase = idle
 	case st.phase == firing && !(m.ok && holds(w.untilOp, m.v, w.until)):
@@ -111,7 +114,7 @@ func (n *notices[K, V]) nextSlide() int64 {
 	w, st := n.w, n.st
 	m := &w.measure
 	if len(st.slices) > 0 && st.phase == idle && w.falls() {
-		return st.slices[len(st.slices)-1].start + m.kept()*m.sliceMS
+		return plus(st.slices[len(st.slices)-1].start, m.kept()*m.sliceMS)
 	}
 	at := int64(never)
 	if warm := n.warm(); warm > st.now {
@@ -119,7 +122,7 @@ func (n *notices[K, V]) nextSlide() int64 {
 	}
 	for slices := m.slices; slices <= m.kept(); slices += m.slices {
 		for i := range st.slices {
-			if t := st.slices[i].start + slices*m.sliceMS; t > st.now {
+			if t := plus(st.slices[i].start, slices*m.sliceMS); t > st.now {
 				at = min(at, t)
 				break
 			}

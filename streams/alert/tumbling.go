@@ -32,7 +32,7 @@ func (n *notices[K, V]) reached(s *slice, m measured) {
 	w, st := n.w, n.st
 	n.accs = n.accs[:0]
 	n.take(s.acc)
-	end := s.start + w.measure.sliceMS
+	end := plus(s.start, w.measure.sliceMS)
 	if !w.incidents() {
 		st.since, st.start, st.end = s.reached, s.start, end
 		s.fired = true
@@ -43,7 +43,7 @@ func (n *notices[K, V]) reached(s *slice, m measured) {
 	switch {
 	case st.phase == idle:
 		n.hold(s.reached, n.at, s.start, end, m)
-	case st.phase == pending && (s.start == st.start || st.judged != never && s.start == st.judged+w.measure.sliceMS):
+	case st.phase == pending && (s.start == st.start || st.judged != never && s.start == plus(st.judged, w.measure.sliceMS)):
 		n.hold(s.reached, n.at, s.start, end, m) // all windows in between have held
 	}
 }
@@ -52,7 +52,14 @@ func (n *notices[K, V]) reached(s *slice, m measured) {
 func (n *notices[K, V]) toJudge() (start int64, ok bool) {
 	w, st := n.w, n.st
 	if st.judged != never && (st.phase != idle || w.watchesEmpty() || w.measure.change != none && st.before.count > 0) {
-		return st.judged + w.measure.sliceMS, true
+		start = plus(st.judged, w.measure.sliceMS)
+		if st.phase != idle && start < st.start { // what is before the incident says nothing of it
+			start = st.start
+			if len(st.slices) > 0 {
+				start = min(start, st.slices[0].start)
+			}
+		}
+		return start, true
 	}
 	if len(st.slices) > 0 {
 		return st.slices[0].start, true
@@ -73,7 +80,7 @@ func (n *notices[K, V]) judge(start int64) {
 	m := w.compared(s.n, st.before, st.before.count > 0)
 	st.judged, st.before = start, s.n
 	bad := m.ok && holds(w.compare, m.v, w.limit)
-	end := start + w.measure.sliceMS
+	end := plus(start, w.measure.sliceMS)
 	n.accs = n.accs[:0]
 	n.take(s.acc)
 	if !w.incidents() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 
 	"github.com/millstream-io/millstream/streams"
 )
@@ -37,6 +38,9 @@ type rule struct {
 // <app>-<rule's name>-repartition first. A record with a null key is dropped and
 // counted; one with a null value changes nothing.
 func When[K, V any](s *streams.Stream[K, V], c Condition, opts ...Option) *streams.Stream[string, Event] {
+	if s == nil {
+		panic("alert: When is given a nil stream, which belongs to no builder that could report it")
+	}
 	w := &watcher[K, V]{rule: rule{Condition: c}}
 	for _, o := range opts {
 		if o.apply != nil {
@@ -158,6 +162,8 @@ func take[F any](errs *[]error, from any, to *F, what string) {
 	f, ok := from.(F)
 	if !ok {
 		*errs = append(*errs, fmt.Errorf("%s by a %T, expected a %T", what, from, f))
+	} else if reflect.ValueOf(f).IsNil() {
+		*errs = append(*errs, fmt.Errorf("%s by a nil function", what))
 	}
 	*to = f
 }
@@ -232,7 +238,7 @@ func (w *watcher[K, V]) timer(c *streams.Context[string, Event], k K) {
 	}
 	at := c.Timestamp().UnixMilli()
 	st.now, st.timer = max(st.now, at), never
-	n := notices[K, V]{w: w, c: c, k: k, st: st, at: at}
+	n := notices[K, V]{w: w, c: c, k: k, st: st, at: at, to: c.Reached().UnixMilli()}
 	n.due()
 	n.save()
 }
@@ -249,7 +255,7 @@ func (w *watcher[K, V]) seed(c *streams.Context[string, Event]) {
 			continue
 		}
 		st := newState(at)
-		st.timer = at + w.absent.Milliseconds()
+		st.timer = plus(at, w.absent.Milliseconds())
 		w.state.Put(c, k, st)
 		c.SetTimerOf(k, "due", moment(st.timer))
 	}

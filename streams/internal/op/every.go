@@ -24,14 +24,23 @@ func newEvery(t *Task, node topology.NodeID, ms int64, fn func(c *Ctx)) {
 
 // after is the first multiple after a time.
 func (e *every) after(ms int64) int64 {
+	last := e.upTo(ms)
+	if last > processor.MaxTime-e.ms {
+		return processor.MaxTime
+	}
+	return last + e.ms
+}
+
+// upTo is the last multiple that is not after a time, or the first of all.
+func (e *every) upTo(ms int64) int64 {
 	m := ms % e.ms
 	if m < 0 {
 		m += e.ms
 	}
-	if ms > math.MaxInt64-e.ms {
-		return processor.MaxTime
+	if ms < math.MinInt64+m {
+		return ms - m + e.ms
 	}
-	return ms - m + e.ms
+	return ms - m
 }
 
 func (e *every) times() (due, advanced *int64) { return &e.due, &e.advanced }
@@ -43,7 +52,7 @@ func (e *every) advance(c *Ctx) error {
 		e.due = e.after(to)
 		return nil
 	}
-	if last := e.after(to) - e.ms; last > e.due && to <= math.MaxInt64-e.ms {
+	if last := e.upTo(to); last > e.due {
 		e.due = last // what else is due before goes first
 		return nil
 	}

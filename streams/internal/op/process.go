@@ -89,6 +89,14 @@ func (p *Processing) Timer(c *Ctx, id int) (at int64, ok bool) {
 	return at, at != never
 }
 
+// Reached is the time that stream time goes on to before another record comes.
+func (p *Processing) Reached(c *Ctx) int64 {
+	if p.timers == nil || !p.keyed {
+		return max(c.Timestamp, c.StreamTime)
+	}
+	return max(c.Timestamp, p.timers.reached())
+}
+
 // Late reports the record as one that came too late.
 func (p *Processing) Late(c *Ctx) {
 	r := c.in

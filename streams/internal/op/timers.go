@@ -50,6 +50,7 @@ type timers struct {
 	advanced int64
 
 	now     int64 // while a function runs: times up to it have been reached
+	to      int64 // while a function runs: time goes on to it at once
 	floor   int64 // the least time that the running function can set
 	carried int64 // the stream time that timers carry at least which the running function set
 	current []byte
@@ -203,6 +204,7 @@ func (m *timers) begin(c *Ctx, key []byte) {
 	if !m.wait {
 		m.now = max(m.now, c.StreamTime)
 	}
+	m.to = m.now
 	m.floor, m.carried, m.current = processor.NoTime, processor.NoTime, key
 	m.settled, m.early = true, false
 	if m.due <= m.now {
@@ -211,6 +213,9 @@ func (m *timers) begin(c *Ctx, key []byte) {
 	}
 	m.carried = c.StreamTime
 }
+
+// reached is the time to which time goes on at once: no record comes before it.
+func (m *timers) reached() int64 { return max(m.now, m.to) }
 
 // finish runs the current key's timers whose time has been reached, in the order
 // of their times, and ends what begin began.
@@ -300,7 +305,7 @@ func (m *timers) popped(c *Ctx, at int64, key []byte) error {
 	}
 	e.Value.indexed = never
 	m.byKey.Changed(e)
-	m.now, m.carried, m.current = at, processor.NoTime, key
+	m.now, m.to, m.carried, m.current = at, max(at, c.target), processor.NoTime, key
 	m.settled, m.early = false, true
 	c.caused(at, at, key)
 	m.finish(c)
