@@ -9,8 +9,8 @@ import (
 	"github.com/millstream-io/millstream/streams"
 )
 
-// t is the test's; examples have none.
-var t *testing.T
+// t is what an example has instead of a test.
+var t = new(testing.T)
 
 // A program is driven step by step, crashes, and goes on as if nothing had been.
 func ExampleNew() {
@@ -49,6 +49,7 @@ func ExampleNew() {
 	if n, ok := streamstest.Get[string, int64](d, "counts", "to"); !ok || n != 3 {
 		t.Errorf("to was counted %d times, expected 3", n)
 	}
+	// Output:
 }
 
 // Windows close by the clock in the test's hand where the input falls silent.
@@ -77,16 +78,14 @@ func ExampleDriver_Advance() {
 	if r.Key.Key != "host-1" || r.Value != 1 {
 		t.Errorf("found %v = %d", r.Key, r.Value)
 	}
+	// Output:
 }
 
-// The whole engine, with its log and its timers, in virtual time.
+// The whole engine, with its log and its timers, in virtual time. It has no
+// Output because testing/synctest needs a real test: TestTheExamplesWork runs it in one.
 func ExampleRun() {
-	topo, err := streams.NewBuilder("service").Build() // a program of yours
-	if err != nil {
-		t.Fatal(err)
-	}
-	streamstest.Run(t, topo, streamstest.Options{IdleAfter: time.Minute}, func(r *streamstest.Running) {
-		in := streamstest.Input[string, string](r, "log")
+	streamstest.Run(t, counting(), streamstest.Options{IdleAfter: time.Minute}, func(r *streamstest.Running) {
+		in := streamstest.Input[string, string](r, "lines")
 		for range 24 {
 			in.SendValue("a line", r.Now())
 			r.Advance(time.Hour)

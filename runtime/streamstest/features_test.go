@@ -16,10 +16,13 @@ import (
 )
 
 func TestTheExamplesWork(tt *testing.T) {
+	defer func(was *testing.T) { t = was }(t)
 	t = tt
-	defer func() { t = nil }()
 	ExampleNew()
 	ExampleDriver_Advance()
+	ExampleRun()
+	ExampleRunning()
+	ExampleRunning_Join()
 }
 
 func TestTheSameCallsHaveTheSameResults(t *testing.T) {
