@@ -177,3 +177,21 @@ func ExampleEndOfInput() {
 	}
 	// Output: a the minute is over 00:01:00
 }
+
+// A reminder every second that does not make up for the hour that was silent.
+func ExampleScope_Reached() {
+	d := abc(func(in *streams.Stream[string, string]) {
+		in.Process(func(c *streams.Context[string, string], _, _ string) {
+			c.SetTimer("remind", c.Timestamp().Add(time.Second))
+		}, streams.Named("remind"), streams.OnTimer("remind", func(c *streams.Context[string, string], k string) {
+			c.Forward(k, "reached "+c.Reached().Format(time.TimeOnly))
+			c.SetTimer("remind", c.Reached().Add(time.Second))
+		})).To("out")
+	})
+	d.out = nil
+	d.send("in", "a", "an hour later", time.Hour)
+	show[string, string](d, "out")
+	// Output:
+	// a = reached 01:00:00 @4s
+	// b = reached 01:00:00 @4s
+}
