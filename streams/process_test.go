@@ -175,6 +175,50 @@ func TestAFailedFunctionLeavesNothing(t *testing.T) {
 	}
 }
 
+// A timer that sets itself again sees how far time goes at once; Every is called
+// once for each jump. Neither runs for ever at the ends of time.
+func TestAJumpOfTimeForTimersAndEvery(t *testing.T) {
+	for far, want := range map[time.Time][]string{
+		time.Date(9998, 1, 1, 0, 0, 0, 0, time.UTC): {"a timer 1s of 251603539200s", "a every 253339228800"},
+		time.UnixMilli(1<<63 - 1):                   nil,
+		time.Unix(1<<63-1, 0):                       nil,
+		time.Unix(-1<<63, 0):                        nil,
+		time.UnixMilli(-1 << 63):                    nil,
+	} {
+		began := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+		b := streams.NewBuilder("app")
+		b.From[string, string]("in").ProcessValues(func(c *streams.ValueContext[string], k, v string) {
+			if v == "far" {
+				c.ForwardAt(far, v)
+				return
+			}
+			c.Forward(v)
+		}, streams.Named("move")).To("moved")
+		b.From[string, string]("moved").Process(func(c strContext, k, v string) {
+			if v != "far" {
+				c.SetTimer("t", c.Timestamp().Add(time.Second))
+			}
+		}, streams.Named("p"), streams.OnTimer("t", func(c strContext, k string) {
+			c.Forward(k, fmt.Sprintf("timer %v of %ds", c.Timestamp().Sub(began), c.Reached().Unix()-began.Unix()))
+			c.SetTimer("t", c.Reached().Add(time.Second))
+		}), streams.Every(time.Second, func(c strContext) { c.Forward("a", fmt.Sprintf("every %d", c.Timestamp().Unix())) })).To("out")
+		d := streamstest.New(t, must(b.Build()), streamstest.Options{Partitions: 1})
+		in := streamstest.Input[string, string](d, "in")
+		in.Send("a", "near", began)
+		in.Send("b", "far", began)
+		d.Run()
+		var got []string
+		for _, r := range streamstest.Output[string, string](d, "out").ReadAll() {
+			got = append(got, r.Key+" "+r.Value)
+		}
+		if want != nil {
+			wantLines(t, far.String(), got, want...)
+		} else if len(got) > 4 {
+			t.Errorf("%v: %d calls", far, len(got))
+		}
+	}
+}
+
 // A timer can be set for another key of the task.
 func TestSetTimerOfAnotherKey(t *testing.T) {
 	d := abc(func(in *streams.Stream[string, string]) {
@@ -201,6 +245,8 @@ func TestBuildReportsMistakesOfProcess(t *testing.T) {
 	shared := streams.NewState[string, int]("shared")
 	in.Process(process, streams.Named("one"), streams.Uses(shared))
 	in.Process(process, streams.Named("two"), streams.Uses(shared, nil))
+	in.Process(process, streams.Named("nils"), streams.Uses((*streams.State[string, int])(nil)),
+		streams.OnTimer[string, ctx]("nil", nil), streams.Every[ctx](time.Second, nil))
 	in.Process(process, streams.OnTimer("t", timer))
 	in.Process(process, streams.Named("types"), streams.OnTimer("t", func(c ctx, k int) {}), streams.OnTimer("", timer), streams.OnTimer("t", timer))
 	in.Process(process, streams.Named("many"), streams.OnTimer("a", timer), streams.OnTimer("b", timer), streams.OnTimer("c", timer), streams.OnTimer("d", timer), streams.OnTimer("e", timer))
@@ -211,6 +257,9 @@ func TestBuildReportsMistakesOfProcess(t *testing.T) {
 	_, err := b.Build()
 	for _, want := range []string{
 		`operator "two": Uses: a store is nil`,
+		`operator "nils": Uses: a store is nil`,
+		`operator "nils": timer "nil": its function is nil`,
+		`operator "nils": Every: its function is nil`,
 		`operator "two": store "shared" belongs to operator "one" already`,
 		`its timers are state and have no name`,
 		`operator "types": timer "t" is for other types: its function is a func(*streams.Context[string,string], int)`,

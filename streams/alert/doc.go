@@ -36,6 +36,23 @@
 // record's time plus d; a record of that very moment comes after it and ends it.
 // A silent service needs engine.Config.IdleAfter, or no time passes.
 //
+// # Jumps of time, and the end of a bounded run
+//
+// Where time passes more than a thousand of a key's repeats, or of its empty
+// windows, at once (a record carries a far later time, or nothing came for long),
+// the last of them is told for all, and the next follows after it as usual. A
+// repeat is told before anything else changes: so there may be one more before a
+// window closes. Everything else of an alert, its beginning and end, has its own
+// time. What is at once is what one record moves: it does not depend on commits
+// or crashes. Behind a repartition topic it is what the upstream tasks' commits
+// move, so there, with jumps of that size, the number of notices does depend on
+// them. Without such jumps nothing is left out.
+//
+// At the end of a bounded run time rises to the last event, and for windows to
+// the end plus grace of the one that holds it. That is the time of the whole
+// task: absences of other rules that are due by then fire too, though they are
+// later than the last event.
+//
 // # Out of order, and behind a repartition topic
 //
 // A record counts in the window, or slice, that holds its own time. One that is

@@ -20,7 +20,8 @@ func For(d time.Duration) Option {
 	return duration("For", d, func(r *rule) { r.holdMS = d.Milliseconds() })
 }
 
-// Repeat sends the firing notice again every d while the alert goes on.
+// Repeat sends the firing notice again every d while the alert goes on. Where time
+// passes more than a thousand of them at once, only the last is sent.
 func Repeat(d time.Duration) Option {
 	return duration("Repeat", d, func(r *rule) { r.repeatMS = d.Milliseconds() })
 }

@@ -243,5 +243,5 @@ func cycleError(topo *topology.Topology, subs []topology.SubTopology, done []boo
 			topics = append(topics, topo.Nodes[id].Topic)
 		}
 	}
-	return fmt.Errorf("the topology writes what it reads, through the topics %q: a program cannot wait for itself; use two programs", topics)
+	return fmt.Errorf("the topology writes what it reads, through the topics %q: a program cannot wait for itself; where a stream was to be merged with what is made of it, write both to one topic with To instead of Merge, else use two programs", topics)
 }
