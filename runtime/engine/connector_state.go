@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -9,16 +10,18 @@ import (
 
 // States of a connector:
 //
-//	opening -> running <-> retrying -> ended
+//	opening -> running <-> retrying -> ended, stopped
 //	      \_________\__________\-----> failed
 //
 // opening: before the first Open succeeded; a failed attempt makes it retrying.
-// ended: a source's input is over, or the connector was stopped.
+// ended: a source's input is over or it was stopped, a sink has written everything.
+// stopped: a sink has not, at the end of the run; its lag is what it left.
 const (
 	stateOpening  = "opening"
 	stateRunning  = "running"
 	stateRetrying = "retrying"
 	stateEnded    = "ended"
+	stateStopped  = "stopped"
 	stateFailed   = "failed"
 )
 
@@ -28,6 +31,7 @@ type connectorState struct {
 	publish func() // calls the hook with a snapshot, without the lock
 
 	mu       sync.Mutex
+	left     bool // behind: what its goroutine does now is told no more
 	snap     ConnectorSnapshot
 	measures connectors.Measures // of a source
 	lag      int64               // of a sink
@@ -41,6 +45,10 @@ func (c *connectorState) init(name, topic string) {
 
 func (c *connectorState) change(f func(s *ConnectorSnapshot)) {
 	c.mu.Lock()
+	if c.left {
+		c.mu.Unlock()
+		return
+	}
 	f(&c.snap)
 	c.mu.Unlock()
 	c.publish()
@@ -98,6 +106,30 @@ func (c *connectorState) end(err error) {
 		s.enter(stateFailed)
 		s.Error = err.Error()
 	})
+}
+
+// stopped says that a sink ended before it had written everything. The last
+// error stays: it is why, as far as somebody knows.
+func (c *connectorState) stopped() {
+	c.change(func(s *ConnectorSnapshot) {
+		s.InFlight = 0
+		s.enter(stateStopped)
+	})
+}
+
+// leave says that the connector did not come back. What was wrong with it
+// before is told too.
+func (c *connectorState) leave(err error) {
+	c.change(func(s *ConnectorSnapshot) {
+		s.enter(stateFailed)
+		if s.Error != "" {
+			err = fmt.Errorf("%w; its last error was: %s", err, s.Error)
+		}
+		s.Error = err.Error()
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
 }
 
 // inFlight says how many records are in the connector's hands.

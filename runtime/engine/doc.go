@@ -29,8 +29,11 @@
 //	checkpoints fail  their entries wait; once they reach Config.UncheckpointedBytes and the
 //	                  fourth attempt in a row fails, Run returns an error
 //	a connector       tried again by its own Retry, for good unless that is bounded; see
-//	                  package connectors. A panic of it, a Permanent error and an error of
-//	                  its first Open that does not pass: Run returns the error
+//	                  package connectors. A panic of it, an error that contradicts itself,
+//	                  a Permanent one and one of its first Open that does not pass: Run
+//	                  returns the error
+//	a connector that  its context is done, it does not come back for 10 s: it is left behind,
+//	does not stop     nothing of it is committed, Run returns a *ConnectorStuckError
 //	anything else     aborted; Run returns the error; a later start goes on where the last
 //	                  commit stood
 //

@@ -27,14 +27,16 @@ type Engine struct {
 	topicIDs map[string][16]byte
 	// connected are the topics of connectors, each with a creation time.
 	connected map[string]logclient.TopicInfo
-	txnIDs    []string
-	member    logclient.Member
-	workers   []*worker
-	sources   []*sourceRunner
-	sinks     []*sinkRunner
-	ckpt      *checkpointer
-	trim      *trimmer
-	work      context.Context // of the run: set before its goroutines begin
+	// partitionsAsked are told once New has refused nothing.
+	partitionsAsked [][]any
+	txnIDs          []string
+	member          logclient.Member
+	workers         []*worker
+	sources         []*sourceRunner
+	sinks           []*sinkRunner
+	ckpt            *checkpointer
+	trim            *trimmer
+	work            context.Context // of the run: set before its goroutines begin
 
 	status status
 
@@ -115,6 +117,9 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	}
 	if err := e.describeConnected(ctx, ps); err != nil {
 		return nil, err
+	}
+	for _, line := range e.partitionsAsked {
+		e.logger.Warn("the topic exists with another number of partitions than the configuration asks for; it keeps them", line...)
 	}
 	e.makeRunners()
 	return e, nil

@@ -100,11 +100,19 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 	stopSources, cancelSources := context.WithCancel(work)
 	defer cancelSources()
+	var connected []func() error
 	for _, s := range e.sources {
-		spawn(func() error { return s.run(stopSources) })
+		connected = append(connected, func() error { return s.run(stopSources) })
 	}
 	for _, s := range e.sinks {
-		spawn(func() error { return s.run(work) })
+		connected = append(connected, func() error { return s.run(work) })
+	}
+	for _, f := range connected {
+		go func() { // not in wg: a connector may never return
+			if err := f(); err != nil {
+				cancel(err)
+			}
+		}()
 	}
 	err = e.conduct(ctx, work, cancelSources)
 	if err == nil {
@@ -112,8 +120,12 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 	cancel(err)
 	wg.Wait()
+	stuck := e.leaveStuck()
 	for _, w := range e.workers {
 		w.release()
+	}
+	if stuck != nil {
+		return errors.Join(err, stuck)
 	}
 	return err
 }

@@ -69,7 +69,7 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 	if err := e.checkConnected(cut.External(), exists); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	e.warnPartitions(names, have, cut.Copartitioned())
+	e.partitionsAsked = e.otherPartitions(names, have, cut.Copartitioned())
 	for _, group := range cut.Copartitioned() { // of one join: a missing topic is made like its partner
 		widest := int32(0)
 		for _, name := range group {

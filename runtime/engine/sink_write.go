@@ -65,7 +65,10 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) (d
 		}
 		s.state.inFlight(n)
 		began := time.Now()
-		err := guard("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(work, left[:n]) })
+		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(work, left[:n]) })
+		if err == errLeft {
+			return false, err
+		}
 		took := time.Since(began)
 		o := outcomeOf(err, n)
 		left = s.settle(left, n, &o, took)

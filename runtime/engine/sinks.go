@@ -29,15 +29,17 @@ type sinkRunner struct {
 	reader     logclient.Reader
 	writer     logclient.Writer
 
-	limits connectors.Limits
-	retry  retrier
-	polled polled
-	left   []connectors.Record // scratch of write: the records in its hands, and
-	tries  []int               // how often each was tried
-	aside  []asideRecord       // to become dead letters at the commit
-	next   logclient.Positions // written, to be committed
-	due    time.Time           // of the commit; zero if there is nothing to commit
-	ended  chan struct{}
+	limits  connectors.Limits
+	retry   retrier
+	polled  polled
+	left    []connectors.Record // scratch of write: the records in its hands, and
+	tries   []int               // how often each was tried
+	aside   []asideRecord       // to become dead letters at the commit
+	next    logclient.Positions // written, to be committed
+	due     time.Time           // of the commit; zero if there is nothing to commit
+	ended   chan struct{}
+	gate    gate
+	drained bool // everything was written that was there
 
 	mu        sync.Mutex
 	draining  bool
@@ -48,7 +50,7 @@ type sinkRunner struct {
 func newSinkRunner(e *Engine, c Sink) *sinkRunner {
 	s := &sinkRunner{
 		e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry},
-		ended: make(chan struct{}), committed: map[record.TopicPartition]record.Offset{},
+		ended: make(chan struct{}), gate: newGate(), committed: map[record.TopicPartition]record.Offset{},
 	}
 	for p := range s.info.Partitions {
 		s.tps = append(s.tps, record.TopicPartition{Topic: c.Topic, Partition: record.Partition(p)})
@@ -83,14 +85,17 @@ func (s *sinkRunner) positions() map[record.TopicPartition]record.Offset {
 // connector are tried again as its policy says; those of the log, which are no
 // fault of the connector, from the last commit on for as long as it takes.
 func (s *sinkRunner) run(work context.Context) (err error) {
+	defer close(s.gate.gone)
 	defer func() {
-		s.state.end(err)
-		if err == nil {
+		if err != nil {
+			s.state.end(err)
+		} else {
+			s.finished()
 			close(s.ended) // a failure is not an end: who waits gets it from work
 		}
 	}()
 	defer func() {
-		if closed := guard("sink "+s.cfg.Name, s.cfg.Sink.Close); closed != nil {
+		if closed := s.gate.call("sink "+s.cfg.Name, s.cfg.Sink.Close); closed != nil {
 			s.e.logger.Warn("close sink", "sink", s.cfg.Name, "err", closed)
 		}
 	}()
@@ -141,7 +146,7 @@ func (s *sinkRunner) deleted(err error) bool {
 func (s *sinkRunner) open(work context.Context) error {
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("sink", s.cfg.Name))
 	for {
-		err := guard("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Open(work, sc) })
+		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Open(work, sc) })
 		switch {
 		case err == nil:
 			s.retry.progressed()
@@ -152,7 +157,9 @@ func (s *sinkRunner) open(work context.Context) error {
 		case work.Err() != nil:
 			return nil
 		}
-		guard("sink "+s.cfg.Name, s.cfg.Sink.Close) // the next Open begins anew
+		if s.gate.call("sink "+s.cfg.Name, s.cfg.Sink.Close) == errLeft { // the next Open begins anew
+			return errLeft
+		}
 		err = fmt.Errorf("open: %w", err)
 		wait, again := s.retry.failed(time.Now(), err)
 		if !again || !mayPass(err, false) {
@@ -203,11 +210,10 @@ func (s *sinkRunner) close() {
 
 // begin opens the sink's group, reader and writer at the committed offsets.
 func (s *sinkRunner) begin(work context.Context) (err error) {
-	group := s.e.topo.Name + "-sink-" + s.cfg.Name
 	if s.writer, err = s.e.log.Writer(work, s.e.sinkID(s.cfg.Name), logclient.WriterConfig{}); err != nil {
 		return err
 	}
-	if s.member, err = s.e.log.Join(work, logclient.MemberConfig{Group: group, Topics: []string{s.cfg.Topic}}); err != nil {
+	if s.member, err = s.e.log.Join(work, logclient.MemberConfig{Group: s.group(), Topics: []string{s.cfg.Topic}}); err != nil {
 		return err
 	}
 	a, err := s.member.Next(work)
@@ -282,6 +288,7 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 			done, err := s.reached(work, at)
 			if done || err != nil {
 				cancel()
+				s.drained = err == nil
 				return err
 			}
 		}
@@ -342,6 +349,10 @@ func (s *sinkRunner) commit(ctx context.Context) error {
 	if s.due.IsZero() {
 		return nil
 	}
+	return s.gate.pass(func() error { return s.commitNow(ctx) })
+}
+
+func (s *sinkRunner) commitNow(ctx context.Context) error {
 	s.due = time.Time{} // whatever comes of it: begin starts anew after an error
 	if ctx.Err() != nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)

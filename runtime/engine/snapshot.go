@@ -45,7 +45,7 @@ type StoreSnapshot struct {
 type ConnectorSnapshot struct {
 	Name        string    `json:"name"`
 	Topic       string    `json:"topic"`
-	State       string    `json:"state"` // opening, running, retrying, ended, failed
+	State       string    `json:"state"` // opening, running, retrying, ended, stopped, failed
 	Since       time.Time `json:"since,omitzero"`
 	Records     int64     `json:"records"`
 	Bytes       int64     `json:"bytes"` // of keys and values

@@ -94,6 +94,10 @@ func (s *sourceRunner) commit(ctx context.Context) error {
 	if s.began.IsZero() {
 		return nil
 	}
+	return s.gate.pass(func() error { return s.commitNow(ctx) })
+}
+
+func (s *sourceRunner) commitNow(ctx context.Context) error {
 	if p := s.cfg.Source.Position(); p != nil {
 		v := record.View{Key: []byte(s.positionKey()), Value: append([]byte{1}, p...), Timestamp: time.Now().UnixMilli()}
 		if err := s.writer.Append(record.TopicPartition{Topic: plan.PositionsTopic(s.e.plan.App)}, &v); err != nil {

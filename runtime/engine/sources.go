@@ -31,10 +31,11 @@ type sourceRunner struct {
 	size                 int64 // of what the open transaction holds
 	began                time.Time
 	ended                chan struct{}
+	gate                 gate
 }
 
 func newSourceRunner(e *Engine, c Source) *sourceRunner {
-	s := &sourceRunner{e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry}, ended: make(chan struct{})}
+	s := &sourceRunner{e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry}, ended: make(chan struct{}), gate: newGate()}
 	s.state.init(c.Name, c.Topic)
 	s.state.publish = func() {
 		if h := e.cfg.Hooks.SourceState; h != nil {
@@ -49,6 +50,7 @@ func newSourceRunner(e *Engine, c Source) *sourceRunner {
 // where the last commit stood: for the connector as its policy says, for the
 // log for as long as it takes.
 func (s *sourceRunner) run(ctx context.Context) (err error) {
+	defer close(s.gate.gone)
 	defer func() {
 		s.state.end(err)
 		if err == nil {
@@ -103,7 +105,7 @@ func (s *sourceRunner) once(ctx context.Context, log *retrier) (err error) {
 	}
 	defer s.writer.Close()
 	defer func() {
-		if closed := guard("source "+s.cfg.Name, s.cfg.Source.Close); closed != nil {
+		if closed := s.gate.call("source "+s.cfg.Name, s.cfg.Source.Close); closed != nil {
 			s.e.logger.Debug("close source", "source", s.cfg.Name, "err", closed)
 		}
 	}()
@@ -117,6 +119,9 @@ func (s *sourceRunner) once(ctx context.Context, log *retrier) (err error) {
 	s.e.logger.Debug("source open", "source", s.cfg.Name, "position_bytes", len(position))
 	for {
 		readErr := s.read(ctx)
+		if readErr == errLeft {
+			return readErr
+		}
 		if err := s.append(); err != nil {
 			s.abort()
 			return err
@@ -150,7 +155,7 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 		position = b[1:]
 	}
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("source", s.cfg.Name))
-	err = guard("source "+s.cfg.Name, func() error { return s.cfg.Source.Open(ctx, sc, position) })
+	err = s.gate.call("source "+s.cfg.Name, func() error { return s.cfg.Source.Open(ctx, sc, position) })
 	if err != nil {
 		return nil, &connectorError{fmt.Errorf("open: %w", err)}
 	}
@@ -175,5 +180,5 @@ func (s *sourceRunner) read(ctx context.Context) error {
 		ctx, cancel = context.WithDeadline(ctx, s.began.Add(s.e.cfg.CommitInterval))
 		defer cancel()
 	}
-	return guard("source "+s.cfg.Name, func() error { return s.cfg.Source.Read(ctx, &s.batch) })
+	return s.gate.call("source "+s.cfg.Name, func() error { return s.cfg.Source.Read(ctx, &s.batch) })
 }

@@ -53,10 +53,10 @@ func unknownTopic(does, topic, missing string, known map[string]bool) error {
 	return fmt.Errorf("%s topic %q, which %s and the log does not have: %s are %s", does, topic, missing, meant, strings.Join(names, ", "))
 }
 
-// warnPartitions tells of topics that exist with another number of partitions
-// than the configuration asks for: theirs stays, because keys would change
-// their partitions.
-func (e *Engine) warnPartitions(names []string, have []logclient.TopicInfo, groups [][]string) {
+// otherPartitions are the topics that exist with another number of partitions
+// than the configuration asks for, in the form of a log line: theirs stays,
+// because keys would change their partitions.
+func (e *Engine) otherPartitions(names []string, have []logclient.TopicInfo, groups [][]string) (found [][]any) {
 	asked, by := map[string]int32{}, map[string]string{}
 	if e.cfg.partitionsGiven {
 		for _, name := range names {
@@ -83,8 +83,8 @@ func (e *Engine) warnPartitions(names []string, have []logclient.TopicInfo, grou
 	}
 	for i, name := range names {
 		if want := asked[name]; want > 0 && have[i].Partitions > 0 && have[i].Partitions != want {
-			e.logger.Warn("the topic exists with another number of partitions than the configuration asks for; it keeps them",
-				"topic", name, "partitions", have[i].Partitions, "asked", want, "by", by[name])
+			found = append(found, []any{"topic", name, "partitions", have[i].Partitions, "asked", want, "by", by[name]})
 		}
 	}
+	return found
 }
