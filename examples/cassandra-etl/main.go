@@ -28,11 +28,30 @@ type stdio struct{ out, err io.Writer }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal kills
+	// Without this, a reader of stdout that goes away would end the program before
+	// it has removed its temporary directory; with it, the write fails.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdout, os.Stderr}))
+}
+
+// checked keeps the first error of a writer, so that nobody who prints has to look.
+type checked struct {
+	io.Writer
+	err error
+}
+
+func (w *checked) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("write the output: %w", err)
+	}
+	return n, err
 }
 
 // run is the program. Exit codes: 0 fine, 1 failed, 2 wrong usage.
 func run(ctx context.Context, args []string, std stdio) int {
+	out := &checked{Writer: std.out}
+	std.out = out
 	c, err := parseFlags(args, std.out)
 	if err == nil {
 		switch {
@@ -45,7 +64,9 @@ func run(ctx context.Context, args []string, std stdio) int {
 		}
 	}
 	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return 0
+		if err = out.err; err == nil {
+			return 0
+		}
 	}
 	fmt.Fprintln(std.err, "cassandra-etl:", strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; "))
 	if errors.As(err, new(usageError)) {
