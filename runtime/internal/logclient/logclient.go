@@ -176,7 +176,7 @@ type Batch interface {
 
 // WriterConfig makes a writer.
 type WriterConfig struct {
-	TransactionTimeout time.Duration // 0: one minute
+	TransactionTimeout time.Duration // 0: the implementation's
 	Compression        record.Codec
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/record"
@@ -66,6 +67,11 @@ type output struct {
 	next     logclient.OffsetEpoch
 }
 
+// transactionTimeout is long: the writer lives in the log's own process, so a
+// transaction is open for minutes only where the machine is that slow, and one
+// whose writer is gone is ended at the next start.
+const transactionTimeout = 15 * time.Minute
+
 // Writer implements logclient.Log.
 func (l *Log) Writer(ctx context.Context, id logclient.TxnID, cfg logclient.WriterConfig) (logclient.Writer, error) {
 	if err := l.enter(ctx); err != nil {
@@ -73,6 +79,9 @@ func (l *Log) Writer(ctx context.Context, id logclient.TxnID, cfg logclient.Writ
 	}
 	if id == "" {
 		return nil, fmt.Errorf("embedded log: a writer needs a transactional id, which is empty")
+	}
+	if cfg.TransactionTimeout == 0 {
+		cfg.TransactionTimeout = transactionTimeout
 	}
 	ident, err := l.broker.InitProducerID(string(id), cfg.TransactionTimeout, broker.NoProducer)
 	if err != nil {
