@@ -30,8 +30,11 @@ type config struct {
 	webhookSecret, webhookAuth connectors.Secret
 	webhookCA                  string // file
 	webhookTimeout             time.Duration
-	webhookMost                int     // alerts posted and not committed
-	webhookRate                float64 // per second
+	webhookRetryFor            time.Duration // 0: for good
+	webhookMost                int           // alerts posted and not committed
+	webhookRate                float64       // per second
+	maxConns, maxConnsPerPeer  int
+	idleTimeout                time.Duration // 0: never
 	maxAhead                   time.Duration
 	retention                  time.Duration
 	by                         string // host or source
@@ -76,6 +79,9 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.StringVar(&c.tlsKey, "tls-key", "", "its key, a PEM `FILE`")
 	fs.StringVar(&c.tlsCA, "tls-ca", "", "senders over TLS need a certificate of these authorities, a PEM `FILE`")
 	fs.StringVar(&c.unix, "unix", "", "listen for syslog on the unix socket at this `PATH`")
+	fs.IntVar(&c.maxConns, "max-conns", 1024, "at most `N` connections of TCP and TLS at once; more are closed")
+	fs.IntVar(&c.maxConnsPerPeer, "max-conns-per-peer", 256, "at most `N` of them from one IP address; 0: as many as there are")
+	timeVar(fs, &c.idleTimeout, "idle-timeout", 0, "close a connection that is silent for this `TIME`; 0: never")
 	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz and /readyz on this `ADDR`")
 
 	fs.TextVar(&c.webhook, "webhook", connectors.Secret{}, "post each alert to this `URL`; env:NAME or file:PATH says where it stands")
@@ -83,17 +89,18 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.TextVar(&c.webhookSecret, "webhook-secret", connectors.Secret{}, "sign what is posted with this `SECRET`: env:NAME, file:PATH or the secret itself")
 	fs.TextVar(&c.webhookAuth, "webhook-authorization", connectors.Secret{}, "the Authorization header, a `SECRET` likewise")
 	fs.StringVar(&c.webhookCA, "webhook-ca", "", "authorities to trust instead of the system's, a PEM `FILE`")
-	fs.DurationVar(&c.webhookTimeout, "webhook-timeout", 10*time.Second, "how long one post may take")
+	timeVar(fs, &c.webhookTimeout, "webhook-timeout", 10*time.Second, "how long one post may take, a `TIME`")
+	timeVar(fs, &c.webhookRetryFor, "webhook-retry-for", time.Hour, "after this `TIME` without success put alerts aside and go on; 0: never")
 	fs.IntVar(&c.webhookMost, "webhook-uncommitted", 16, "a crash repeats at most `N` posts")
 	fs.Float64Var(&c.webhookRate, "webhook-rate", 0, "post at most `N` alerts a second; 0: as fast as they are taken")
 
 	fs.StringVar(&c.by, "by", "host", "count per `host` or per source: the word after the last \" from \"")
 	fs.StringVar(&c.match, "match", "Invalid user", "count the lines that contain this `TEXT`")
-	fs.DurationVar(&c.window, "window", time.Minute, "length of the windows (with -demo 5s)")
+	timeVar(fs, &c.window, "window", time.Minute, "the windows' length, a `TIME` such as 30s or 5m (with -demo 5s)")
 	fs.Int64Var(&c.threshold, "threshold", 5, "alert when a window's count reaches `N`")
-	fs.DurationVar(&c.grace, "grace", 10*time.Second, "how long a window waits for lines that are out of order (with -input 0s)")
+	timeVar(fs, &c.grace, "grace", 10*time.Second, "the `TIME` that a window waits for lines that are out of order (with -input 0s)")
 	fs.StringVar(&c.emit, "emit", "breach", "alert at the `breach` of the threshold, or final: at the window's end (with -input final)")
-	fs.DurationVar(&c.maxAhead, "max-ahead", 0, "a line further ahead of its coming counts as of when it came; 0: all times are taken")
+	timeVar(fs, &c.maxAhead, "max-ahead", 0, "a line that is more than this `TIME` ahead of its coming counts as of when it came; 0: all times are taken")
 	fs.IntVar(&c.year, "year", 0, "the `YEAR` of every line (RFC 3164 has none); without it the current one")
 	tz = fs.String("tz", "UTC", "the time `ZONE` of the lines, such as Europe/Berlin")
 
@@ -104,6 +111,26 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.IntVar(&c.partitions, "partitions", 4, "partitions of the topics")
 	fs.IntVar(&c.workers, "workers", 0, "workers (default one per core)")
 	return fs, tz, file
+}
+
+// timeVar declares a flag that is a duration.
+func timeVar(fs *flag.FlagSet, p *time.Duration, name string, value time.Duration, usage string) {
+	*p = value
+	fs.Var((*span)(p), name, usage)
+}
+
+// span is a duration whose mistakes say what is expected.
+type span time.Duration
+
+func (s *span) String() string { return time.Duration(*s).String() }
+
+func (s *span) Set(text string) error {
+	t, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("expected a time such as 30s or 5m")
+	}
+	*s = span(t)
+	return nil
 }
 
 // days is a duration that may be given in days: "30d".
@@ -142,6 +169,7 @@ func parseFlags(args []string, help io.Writer) (config, error) {
 	if errors.Is(err, flag.ErrHelp) {
 		return c, errors.Join(flag.ErrHelp, printHelp(help, fs))
 	}
+	err = nearestFlag(fs, err)
 	var from map[string]string
 	if err == nil {
 		from, err = fromElsewhere(fs, *file)
@@ -158,6 +186,24 @@ func parseFlags(args []string, help io.Writer) (config, error) {
 		return c, usageError{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	return c, nil
+}
+
+// nearestFlag names the flag that was probably meant if err is of an unknown
+// one, which package flag tells by its text alone.
+func nearestFlag(fs *flag.FlagSet, err error) error {
+	if err == nil {
+		return nil
+	}
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return err
+	}
+	var known []string
+	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	if n := settings.Nearest(name, known); n != "" {
+		return fmt.Errorf("unknown flag -%s: did you mean -%s?", name, n)
+	}
+	return fmt.Errorf("unknown flag -%s (-h shows all flags)", name)
 }
 
 // fromElsewhere sets the flags that the command line did not, from the

@@ -43,8 +43,25 @@ func TestDefaultsDependOnTheMode(t *testing.T) {
 func TestWrongUsageIsOneLineAndExitCode2(t *testing.T) {
 	tests := []struct{ args, says string }{
 		{"", "nothing to read"},
-		{"-frob", "-frob"},
+		{"-frob", "unknown flag -frob (-h shows all flags)"},
+		{"-udp :0 -treshold 3", "unknown flag -treshold: did you mean -threshold?"},
 		{"-input f -window soon", "-window"},
+		{"-input f -window 5", "flag -window: expected a time such as 30s or 5m"},
+		{"-udp nonsense", "-udp nonsense: expected HOST:PORT"},
+		{"-udp nowhere:port", "-udp nowhere:port: expected HOST:PORT"},
+		{"-tcp localhost", "-tcp localhost: expected HOST:PORT"},
+		{"-tcp 127.0.0.1:99999", "-tcp 127.0.0.1:99999: expected HOST:PORT"},
+		{"-tcp 256.0.0.1:1", "-tcp 256.0.0.1:1: expected HOST:PORT"},
+		{"-tcp :0 -http :-1", "-http :-1: expected HOST:PORT"},
+		{"-tcp :5514 -tls :5514 -tls-cert /not/here -tls-key /nor/here", "/not/here"},
+		{"-tls :0 -tls-cert flags_test.go -tls-key flags_test.go", "flags_test.go"},
+		{"-tcp :0 -max-conns 0", "-max-conns 0: expected at least 1"},
+		{"-tcp :0 -max-conns-per-peer -1", "-max-conns-per-peer -1"},
+		{"-tcp :0 -idle-timeout -1s", "-idle-timeout -1s"},
+		{"-input f -max-conns 5", "-max-conns is for listening"},
+		{"-udp :0 -webhook-retry-for 1h", "-webhook-retry-for needs -webhook"},
+		{"-udp :0 -webhook http://h/ -webhook-retry-for -1s", "-webhook-retry-for -1s"},
+		{"-udp :0 -webhook http://h/ -webhook-rate -1", "syslog-alerts: -webhook-rate -1: expected at least 0\n"},
 		{"-input f -by user", "-by user: expected host or source"},
 		{"-input f -emit never", "-emit never"},
 		{"-input f -o xml", "-o xml"},
@@ -101,7 +118,7 @@ func TestHelpGoesToStdoutAndIsNoError(t *testing.T) {
 }
 
 func TestFailuresAreOneLineAndExitCode1(t *testing.T) {
-	for _, args := range []string{"-input /nowhere/to/be/found", "-udp nowhere:port", "-udp 127.0.0.1:0 -tcp 256.0.0.1:1"} {
+	for _, args := range []string{"-input /nowhere/to/be/found", "-udp 127.0.0.1:0 -tcp 192.0.2.1:1"} {
 		var out, err bytes.Buffer
 		code := run(context.Background(), strings.Fields(args), stdio{strings.NewReader(""), &out, &err})
 		if code != 1 || strings.Count(err.String(), "\n") != 1 || !strings.HasPrefix(err.String(), "syslog-alerts: ") {

@@ -22,9 +22,9 @@ var helpGroups = []struct {
 	title string
 	flags []string
 }{
-	{"What is read", []string{"demo", "input", "udp", "tcp", "unix", "tls", "tls-cert", "tls-key", "tls-ca", "max-ahead"}},
+	{"What is read", []string{"demo", "input", "udp", "tcp", "unix", "tls", "tls-cert", "tls-key", "tls-ca", "max-conns", "max-conns-per-peer", "idle-timeout", "max-ahead"}},
 	{"What is counted (over kept state these cannot change)", []string{"match", "by", "window", "threshold", "grace", "emit", "year", "tz", "partitions"}},
-	{"Where alerts go", []string{"o", "webhook", "webhook-body", "webhook-secret", "webhook-authorization", "webhook-ca", "webhook-timeout", "webhook-uncommitted", "webhook-rate"}},
+	{"Where alerts go", []string{"o", "webhook", "webhook-body", "webhook-secret", "webhook-authorization", "webhook-ca", "webhook-timeout", "webhook-retry-for", "webhook-uncommitted", "webhook-rate"}},
 	{"How it runs", []string{"dir", "retention", "http", "config", "workers"}},
 }
 

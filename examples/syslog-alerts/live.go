@@ -20,7 +20,14 @@ const idleAfter = 5 * time.Second
 // newListener makes the syslog source of -udp, -tcp, -tls and -unix, already
 // listening.
 func newListener(c config) (*syslog.Source, error) {
-	cfg := syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser(), MaxAhead: c.maxAhead}
+	src := syslog.New(c.listenOn())
+	return src, src.Listen()
+}
+
+// listenOn says where to listen, and for whom.
+func (c *config) listenOn() syslog.Config {
+	cfg := syslog.Config{UDP: c.udp, TCP: c.tcp, Parser: c.parser(), MaxAhead: c.maxAhead,
+		MaxConns: c.maxConns, MaxConnsPerPeer: c.maxConnsPerPeer, IdleTimeout: c.idleTimeout}
 	if c.tls != "" {
 		cfg.Listeners = append(cfg.Listeners, syslog.Listener{Transport: syslog.TLS, Address: c.tls,
 			TLS: syslog.TLSConfig{CertFile: c.tlsCert, KeyFile: c.tlsKey, ClientCAFile: c.tlsCA}})
@@ -28,8 +35,7 @@ func newListener(c config) (*syslog.Source, error) {
 	if c.unix != "" {
 		cfg.Listeners = append(cfg.Listeners, syslog.Listener{Transport: syslog.Unixgram, Address: c.unix})
 	}
-	src := syslog.New(cfg)
-	return src, src.Listen()
+	return cfg
 }
 
 // listening says where a source can be reached.

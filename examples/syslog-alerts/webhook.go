@@ -55,5 +55,5 @@ func (c *config) newWebhook() (*webhook.Sink, error) {
 // webhookSink is what the engine runs for -webhook.
 func (c *config) webhookSink() (engine.Sink, error) {
 	sink, err := c.newWebhook()
-	return engine.Sink{Name: webhookName, Topic: alertsTopic, Sink: sink}, err
+	return engine.Sink{Name: webhookName, Topic: alertsTopic, Sink: sink, Retry: engine.Retry{For: c.webhookRetryFor}}, err
 }
