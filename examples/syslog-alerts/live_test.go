@@ -31,6 +31,7 @@ func TestTheServiceFromStartToEnd(t *testing.T) {
 	if want := fmt.Sprintf("listening on udp=%s tcp=%s unix=%s http=%s\n", s.udp, s.tcp, socket, s.http); s.err.String() != want {
 		t.Errorf("it said %q, want %q", s.err, want)
 	}
+	eventually(t, "/readyz: the sinks open beside the source", func() bool { code, _ := get(t, "http://"+s.http+"/readyz"); return code == 200 })
 	for _, path := range []string{"/readyz", "/healthz"} {
 		var health metrics.Checked
 		code, body := get(t, "http://"+s.http+path)
