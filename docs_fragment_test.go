@@ -31,8 +31,10 @@ var docImports = map[string]string{
 	"connectortest": module + "/connectors/connectortest", "broker": module + "/log/broker",
 }
 
-// fragmentFile is a Go file of a page's fragments.
-func fragmentFile(prelude string, blocks []docBlock) (string, error) {
+// fragmentFile is a Go file of a page's fragments, whose functions' names begin with
+// name. Declarations of the page's own need a package of its own, with the prelude
+// in the file; alone says so.
+func fragmentFile(prelude, name string, blocks []docBlock) (text string, alone bool, err error) {
 	var body strings.Builder
 	declared := map[string]bool{}
 	for i, b := range blocks {
@@ -48,19 +50,28 @@ func fragmentFile(prelude string, blocks []docBlock) (string, error) {
 		}
 		used, err := statementNames(b.text)
 		if err != nil {
-			return "", fmt.Errorf("%v is neither Go declarations nor statements (mark it as text if it is not meant to compile): %v", b, err)
+			return "", false, fmt.Errorf("%v is neither Go declarations nor statements (mark it as text if it is not meant to compile): %v", b, err)
 		}
-		fmt.Fprintf(&body, "func fragment%d() error {\n//line %s:%d\n%s\n", i, b.page, b.line+1, b.text)
+		fmt.Fprintf(&body, "func %s%d() error {\n//line %s:%d\n%s\n", name, i, b.page, b.line+1, b.text)
 		for _, name := range used {
 			fmt.Fprintf(&body, "_ = %s\n", name)
 		}
 		body.WriteString("return nil\n}\n")
 	}
+	if len(declared) == 0 {
+		text, err = withImports(body.String())
+		return text, false, err
+	}
 	pre, err := preludeWithout(prelude, declared)
 	if err != nil {
-		return "", err
+		return "", true, err
 	}
-	text := pre + body.String()
+	text, err = withImports(pre + body.String())
+	return text, true, err
+}
+
+// withImports makes a file of declarations.
+func withImports(text string) (string, error) {
 	file, err := parseFile(text)
 	if err != nil {
 		return "", err
