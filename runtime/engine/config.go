@@ -67,6 +67,13 @@ type Config struct {
 	// ("stop" for bad records only).
 	OnBadRecord string
 
+	// OnPanic says what becomes of a record at which a function of the program
+	// panics: "stop" ends the run (default); "dead-letter" and "skip" go back to
+	// the last commit and put that one record aside, kept or only counted; "retry"
+	// goes back and processes it again, ten times, then ends the run. A panic at a
+	// commit, a closing window or a timer has no record to blame and ends the run.
+	OnPanic string
+
 	Logger *slog.Logger
 	Hooks  Hooks
 

@@ -24,8 +24,9 @@
 //	retryable, the    aborted, tasks rebuilt, tried again with jittered backoff until it
 //	log out of disk   works (space returns, say) or Run is asked to end
 //	bad record        Config.OnBadRecord: dead letter (default), skip, stop
-//	panic in a        aborted; Run returns a *task.PanicError that names the operator's
-//	user function     input record
+//	panic at a record Config.OnPanic: stop (default), dead letter, skip, retry
+//	panic elsewhere,  aborted; Run returns a *task.PanicError that names the operator and,
+//	or OnPanic stop   where there is one, its input record
 //	checkpoints fail  their entries wait; once they reach Config.UncheckpointedBytes and the
 //	                  fourth attempt in a row fails, Run returns an error
 //	a connector       tried again by its own Retry, for good unless that is bounded; see

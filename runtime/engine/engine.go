@@ -39,6 +39,7 @@ type Engine struct {
 	work            context.Context // of the run: set before its goroutines begin
 
 	status status
+	panics panics
 
 	mu         sync.Mutex
 	generation logclient.Generation

@@ -72,7 +72,7 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 	t := task.New(task.Config{
 		ID: id, Plan: e.plan, Topology: e.topo, DB: e.db, Logger: e.logger,
 		CacheBytes: e.cacheBytes(), IdleAfter: e.cfg.IdleAfter, MaxTaskIdle: e.cfg.MaxTaskIdle, Bounded: e.cfg.Bounded,
-		BadRecord: e.cfg.badRecord(), Late: e.cfg.lateAction(),
+		BadRecord: e.cfg.badRecord(), Late: e.cfg.lateAction(), Poisoned: e.panics.poisoned(),
 		Reread: func(tp record.TopicPartition, from, to record.Offset, fn func(*record.View) bool) error {
 			return e.reread(e.work, tp, from, to, fn)
 		},

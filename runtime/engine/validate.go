@@ -23,6 +23,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Flush, "commit")
 	def(&c.Guarantee, "exactly_once")
 	def(&c.OnBadRecord, "dead-letter")
+	def(&c.OnPanic, "stop")
 	c.partitionsGiven = c.Partitions != 0
 	def(&c.Workers, runtime.GOMAXPROCS(0))
 	def(&c.Partitions, 4)
@@ -69,6 +70,7 @@ func (c *Config) validate(topo *topology.Topology) error {
 	oneOf(add, "Flush", c.Flush, "commit", "os")
 	oneOf(add, "Guarantee", c.Guarantee, "exactly_once", "at_least_once")
 	oneOf(add, "OnBadRecord", c.OnBadRecord, "dead-letter", "skip", "stop")
+	oneOf(add, "OnPanic", c.OnPanic, "stop", "dead-letter", "skip", "retry")
 	if c.Workers < 0 {
 		add("Workers is %d, expected 1 or more", c.Workers)
 	}

@@ -368,6 +368,12 @@ func (w *worker) end(work context.Context) error {
 // worker's tasks from committed state.
 func (w *worker) recover(work context.Context, err error) error {
 	class := classify(err)
+	if class == logclient.ClassFatal && w.e.panics.takes(w.e.cfg.OnPanic, err) {
+		class = logclient.ClassRetryable
+		if w.e.cfg.OnPanic != "retry" {
+			w.backoff = 0 // there is nothing to wait for
+		}
+	}
 	w.e.status.aborted()
 	switch class {
 	case logclient.ClassFenced:

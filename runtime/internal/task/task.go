@@ -37,6 +37,10 @@ type Config struct {
 	Bounded     bool // an input without data is waited for until it has ended
 	BadRecord   Action
 	Late        Action
+	// Poisoned says of a record whether a function has panicked at it before, so
+	// that it is not processed but kept as a dead letter with reason, or only
+	// counted; nil: there is none.
+	Poisoned func(topic string, partition int32, offset int64) (reason string, aside, keep bool)
 
 	// Reread reads a partition's records from <= offset < to once more, until fn
 	// returns false; the records are borrowed. A task that merges a repartition
@@ -69,15 +73,17 @@ type Task struct {
 	decision           Decision
 	decided            int64
 
-	dirty   bool  // there is something to commit
-	waiting bool  // an input without data holds the others up
-	turn    int32 // of records without a key
-	pending pending
-	counts  Counts
-	out     output
-	rec     processor.Record // the record that is processed
-	headers []processor.Header
-	view    record.View
+	dirty bool // there is something to commit
+	// advancing: windows and timers run, not a record's own processing.
+	advancing bool
+	waiting   bool  // an input without data holds the others up
+	turn      int32 // of records without a key
+	pending   pending
+	counts    Counts
+	out       output
+	rec       processor.Record // the record that is processed
+	headers   []processor.Header
+	view      record.View
 }
 
 // storeState is what a task knows of one store's changelog.

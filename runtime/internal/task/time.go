@@ -40,10 +40,11 @@ func (t *Task) advance(ms int64) error {
 	if ms < t.unit.NextTime() {
 		return nil
 	}
-	t.dirty = true
+	t.dirty, t.advancing = true, true
 	if err := t.unit.Advance(ms); err != nil {
 		return err
 	}
+	t.advancing = false
 	return t.err
 }
 

@@ -67,6 +67,14 @@ func (t *Task) externalBatch(in *input, now time.Time) (n int64, err error) {
 		if len(v.Headers) > 0 {
 			t.copyHeaders(v.Headers)
 		}
+		if t.cfg.Poisoned != nil {
+			if aside, err := t.putAside(); err != nil {
+				return n, err
+			} else if aside {
+				in.next = v.Offset + 1
+				continue
+			}
+		}
 		if in.timed >= 0 || !inRange(r.Timestamp) {
 			if ok, err := t.extract(in); err != nil {
 				return n, err
@@ -83,9 +91,11 @@ func (t *Task) externalBatch(in *input, now time.Time) (n int64, err error) {
 			t.streamTime = newest
 		}
 		if t.streamTime >= unit.NextTime() {
+			t.advancing = true
 			if err := unit.Advance(t.streamTime); err != nil {
 				return n, t.fail(err)
 			}
+			t.advancing = false
 		}
 		r.StreamTime = t.streamTime
 		if err := unit.Process(source, r); err != nil || t.err != nil {
@@ -188,6 +198,12 @@ func (t *Task) one(in *input, now time.Time) error {
 			}
 		}
 	}
+	if t.cfg.Poisoned != nil {
+		if aside, err := t.putAside(); err != nil || aside {
+			in.next, in.moved, t.dirty = v.Offset+1, true, true
+			return err
+		}
+	}
 	if in.timed >= 0 || !inRange(r.Timestamp) {
 		if ok, err := t.extract(in); err != nil || !ok {
 			in.next, in.moved, t.dirty = v.Offset+1, true, true
@@ -213,9 +229,11 @@ func (t *Task) one(in *input, now time.Time) error {
 func (t *Task) process(in *input) error {
 	for _, source := range in.sources {
 		if t.streamTime >= t.unit.NextTime() {
+			t.advancing = true
 			if err := t.unit.Advance(t.streamTime); err != nil {
 				return t.fail(err)
 			}
+			t.advancing = false
 		}
 		if err := t.unit.Process(source, &t.rec); err != nil || t.err != nil {
 			if err := t.bad(err); err != nil {
@@ -260,11 +278,28 @@ func (t *Task) bad(err error) error {
 	return t.fail(t.deadLetter("decode", de.Error(), &t.rec))
 }
 
+// putAside deals with the record if it is one at which a function has panicked
+// before, and reports whether it was.
+func (t *Task) putAside() (bool, error) {
+	reason, aside, keep := t.cfg.Poisoned(t.rec.Topic, t.rec.Partition, t.rec.Offset)
+	switch {
+	case !aside:
+		return false, nil
+	case !keep:
+		t.counts.Skipped++
+		return true, nil
+	}
+	return true, t.fail(t.deadLetter("panic", reason, &t.rec))
+}
+
 // recover turns a user function's panic into an error.
 func (t *Task) recover(err *error) {
 	p := recover()
 	if p == nil {
 		return
+	}
+	if t.advancing { // a closing window or a timer: no record is to blame
+		t.rec.Topic = ""
 	}
 	op := ""
 	if t.unit != nil {
