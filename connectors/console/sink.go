@@ -5,6 +5,11 @@
 // Delivery is at least once: after a crash between a Write and the commit of
 // its offsets the same lines are printed again.
 //
+// # Bad input
+//
+//	a record that Format refuses   dead letter; nothing of it is printed, the others are
+//	a writer that fails            an error: what was not printed comes again
+//
 // A Sink is called from one goroutine.
 package console
 

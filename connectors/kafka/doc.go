@@ -25,6 +25,17 @@
 // writes the same records again, in order, so that the last value of each key is
 // right in the end; Config.ByKey makes the most of that.
 //
+// # Bad input
+//
+//	wrong settings                       Open: one permanent error that lists all of them, without the password
+//	nobody answers at Brokers            a transient error that names them: tried again
+//	no such topic                        Open: ErrNoTopic
+//	another number of partitions         Open: ErrPartitions, unless Repartition is set
+//	a position of another topic          Open: ErrOtherCluster
+//	records gone before they were read   a permanent GapError, or OnGap: passed over and counted
+//	aborted transactions                 left out
+//	a record larger than MaxMessageBytes dead letter (sink); the others are written
+//
 // # Concurrency
 //
 // A Source and a Sink are called from one goroutine each. A Source has one
