@@ -20,11 +20,16 @@ var (
 type ChangedError struct {
 	App     string
 	Changes []string // one a line: what, before, now
+	ChangePlan
 }
 
 func (e *ChangedError) Error() string {
-	return fmt.Sprintf("%s does not fit the state that an earlier version left: %s; use a new application name, which begins anew on the same topics, or a new directory; removing the directory deletes the log in it, all records of its topics included",
-		e.App, strings.Join(e.Changes, "; "))
+	plan := e.ChangePlan.String()
+	if plan != "" {
+		plan = "; its stores and internal topics: " + plan
+	}
+	return fmt.Sprintf("%s does not fit the state that an earlier version left: %s%s; the two ways out: use a new application name, which begins anew on the same topics, or a new directory; removing the directory deletes the log in it, all records of its topics included",
+		e.App, strings.Join(e.Changes, "; "), plan)
 }
 
 // PositionError says that the offsets of the application's group are not those

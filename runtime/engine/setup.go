@@ -183,7 +183,7 @@ func (e *Engine) checkFingerprint(ctx context.Context, ps positions) error {
 			return fmt.Errorf("topic %s: unreadable fingerprint: %w", plan.PositionsTopic(e.plan.App), err)
 		}
 		if changes := compareFacts(old.Facts, now.Facts); len(changes) > 0 {
-			return &ChangedError{App: e.plan.App, Changes: changes}
+			return &ChangedError{App: e.plan.App, Changes: changes, ChangePlan: planChange(e.plan.App, old.Facts, now.Facts)}
 		}
 		if slices.Equal(old.IDs, now.IDs) {
 			return nil
