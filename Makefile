@@ -58,6 +58,11 @@ lint:
 
 examples:
 	$(GO) run ./examples/orders
+	$(GO) run ./examples/wordcount
+	$(GO) run ./examples/chat
+	$(GO) run ./examples/event-sourcing
+	$(GO) run ./examples/iot
+	$(GO) run ./examples/log-aggregation
 	$(GO) run ./examples/cassandra-etl
 	$(GO) run ./examples/syslog-alerts -demo
 

@@ -1,7 +1,7 @@
 // Package connectors is the contract between Millstream and other systems:
 // Source and Sink. Each system has a package of its own below it; the engine
 // runs them (transactions, positions, retries, dead letters, metrics, health).
-// docs/connectors/README.md explains it with a whole connector.
+// docs/writing-a-connector.md explains it with a whole connector.
 //
 // # What the engine does about errors
 //
