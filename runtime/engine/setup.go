@@ -28,9 +28,14 @@ func (e *Engine) ensure(ctx context.Context) error {
 	}
 	var specs []logclient.TopicSpec
 	for _, t := range e.plan.Topics {
-		if t.Kind != plan.External {
-			specs = append(specs, logclient.TopicSpec{Name: t.Name, Partitions: t.Partitions, Configs: t.Configs})
+		if t.Kind == plan.External {
+			continue
 		}
+		s := logclient.TopicSpec{Name: t.Name, Partitions: t.Partitions, Configs: t.Configs}
+		if t.Kind == plan.DeadLetters {
+			s.Configs = e.cfg.topicConfigs() // they are for people, and kept as long as what people read
+		}
+		specs = append(specs, s)
 	}
 	infos, err := e.log.Ensure(ctx, specs)
 	if err != nil {

@@ -204,7 +204,8 @@ func (t *Task) one(in *input, now time.Time) error {
 			return err
 		}
 	}
-	if in.timed >= 0 || !inRange(r.Timestamp) {
+	// A repartition topic also carries records that have no time of their own.
+	if in.timed >= 0 || !in.repartition && !inRange(r.Timestamp) {
 		if ok, err := t.extract(in); err != nil || !ok {
 			in.next, in.moved, t.dirty = v.Offset+1, true, true
 			return err
