@@ -175,7 +175,7 @@ func TestIntegrationTLSAndPasswords(t *testing.T) {
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tc.want)) {
 			t.Errorf("%s: %v, want an error with %q", name, err, tc.want)
 		}
-		busy := err != nil && strings.Contains(err.Error(), "within timeout") // of a node on a busy machine
+		busy := err != nil && strings.Contains(err.Error(), "within timeout")         // of a node on a busy machine
 		if again := name == "no TLS"; connectors.IsTransient(err) != again && !busy { // a reset connection may mean anything
 			t.Errorf("%s: is tried again at a first start: %v, want %v: %v", name, !again, again, err)
 		}
