@@ -84,6 +84,7 @@ func live(t *testing.T, args []string, at func(*life) (kill bool)) *life {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer cmd.Process.Kill() // where the test gives up
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -109,21 +110,25 @@ const (
 	withSink     = 5
 )
 
-// killed runs the program with so many kills, each after about the same part of
-// the records that are to be moved, and once to its end.
+// killed runs the program with so many kills, each somewhere in its share of the
+// records that are left to be moved, and once to its end. A life may move far more
+// than its share before it is killed (one commit can be as large as the input), so
+// the shares are dealt anew after each.
 func killed(t *testing.T, args []string, moves, kills int, at func(*life)) *life {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(moves), uint64(kills)))
-	share := int64(moves / (kills + 1))
+	left := int64(moves)
 	for k := range kills {
+		share := max(left/int64(kills-k+1), 5)
 		limit := share*3/5 + rng.Int64N(share*2/5)
 		l := live(t, args, func(l *life) bool {
 			at(l)
 			return l.moved >= limit
 		})
 		if !l.killed {
-			t.Fatalf("life %d of %d ended before its kill: %d records moved, to be killed at %d\n%s", k+1, kills, l.moved, limit, &l.err)
+			t.Fatalf("life %d of %d ended before its kill: %d records moved, to be killed at %d, %d were left before it\n%s", k+1, kills, l.moved, limit, left, &l.err)
 		}
+		left -= l.moved
 	}
 	return live(t, args, func(l *life) bool { at(l); return false })
 }
@@ -172,21 +177,16 @@ func killBoth(t *testing.T, orders, kills, cassandraKills int) {
 			done += last.sunk
 		}
 		last = l
-		if fallen == cassandraKills || done+l.sunk < int64(orders)*int64(fallen+1)/int64(cassandraKills+1) {
+		if fallen == cassandraKills || done+l.sunk < int64(orders)*int64(fallen+1)/int64(cassandraKills+2) {
 			return
 		}
-		select {
-		case err := <-down: // it is up again
-			if err != nil {
-				t.Errorf("Cassandra did not come back: %v\n%s", err, node.LogTail(2000))
-				down <- err
-				return
-			}
-			fallen++
-			node.Kill()
-			go func() { down <- node.Restart() }()
-		default:
+		// The sinks may be quicker to see that it is up again.
+		if err := <-down; err != nil {
+			t.Fatalf("Cassandra did not come back: %v\n%s", err, node.LogTail(2000))
 		}
+		fallen++
+		node.Kill()
+		go func() { down <- node.Restart() }()
 	})
 	if err := <-down; err != nil {
 		t.Fatalf("Cassandra did not come back: %v\n%s", err, node.LogTail(2000))
