@@ -20,13 +20,25 @@ import (
 // It ends with the process that started it. Methods are for one goroutine at a
 // time, except Addr.
 type KafkaBroker struct {
-	kafka    *Kafka
-	dir      string // server.properties, data, log
-	port     int
-	control  int
-	settings string
-	child    child
+	kafka   *Kafka
+	dir     string // server.properties, data, log
+	control int
+	cfg     KafkaConfig
+	child   child
 }
+
+// KafkaConfig is what differs from a plain broker on a port of its own.
+type KafkaConfig struct {
+	Port     int      // of the plaintext listener; 0 is any free port
+	SASLPort int      // of a listener with SASL (PLAIN, SCRAM); 0 is none
+	Users    []User   // who may come in there
+	Heap     string   // Java's -Xmx; "" is 512M
+	Settings string   // more lines of server.properties; they win over ours
+	Format   []string // more arguments of `storage format`
+}
+
+// User is a user of a SASL listener: with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+type User struct{ Mechanism, Name, Password string }
 
 var sharedBroker struct {
 	mu     sync.Mutex
@@ -46,7 +58,7 @@ func NeedKafkaBroker(t testing.TB) *KafkaBroker {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := newBroker(k, dir, "")
+		b, err := NewKafkaBroker(k, dir, KafkaConfig{})
 		if err != nil {
 			os.RemoveAll(dir)
 			t.Fatal(err)
@@ -71,7 +83,7 @@ func stopSharedBroker() {
 // settings are more lines of server.properties.
 func StartKafkaBroker(t testing.TB, settings string) *KafkaBroker {
 	t.Helper()
-	b, err := newBroker(NeedKafka(t), t.TempDir(), settings)
+	b, err := NewKafkaBroker(NeedKafka(t), t.TempDir(), KafkaConfig{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +94,14 @@ func StartKafkaBroker(t testing.TB, settings string) *KafkaBroker {
 // clusterID is any: 16 bytes in URL base64.
 const clusterID = "TWlsbHN0cmVhbVRlc3RzMQ"
 
-func newBroker(k *Kafka, dir, settings string) (*KafkaBroker, error) {
-	b := &KafkaBroker{kafka: k, dir: dir, settings: settings, child: child{log: filepath.Join(dir, "kafka.log")}}
+// NewKafkaBroker formats a broker's storage in dir and starts it. The caller kills it.
+func NewKafkaBroker(k *Kafka, dir string, cfg KafkaConfig) (*KafkaBroker, error) {
+	b := &KafkaBroker{kafka: k, dir: dir, cfg: cfg, child: child{log: filepath.Join(dir, "kafka.log")}}
 	var err error
-	if b.port, err = freePort(); err != nil {
-		return nil, err
+	if b.cfg.Port == 0 {
+		if b.cfg.Port, err = freePort(); err != nil {
+			return nil, err
+		}
 	}
 	if b.control, err = freePort(); err != nil {
 		return nil, err
@@ -97,7 +112,13 @@ func newBroker(k *Kafka, dir, settings string) (*KafkaBroker, error) {
 	if err := os.WriteFile(b.file("server.properties"), []byte(b.properties()), 0o644); err != nil {
 		return nil, err
 	}
-	format := exec.Command(k.java, b.arguments("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.file("server.properties"))...)
+	args := b.arguments("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.file("server.properties"))
+	for _, u := range cfg.Users {
+		if strings.HasPrefix(u.Mechanism, "SCRAM") {
+			args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", u.Mechanism, u.Name, u.Password))
+		}
+	}
+	format := exec.Command(k.java, append(args, cfg.Format...)...)
 	if out, err := format.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("kafka: format %s: %w\n%s", dir, err, tail(out, 4000))
 	}
@@ -115,13 +136,18 @@ const log4jConfig = `<?xml version="1.0" encoding="UTF-8"?>
 func (b *KafkaBroker) file(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *KafkaBroker) properties() string {
+	listeners, advertised := "PLAINTEXT://"+b.Addr(), "PLAINTEXT://"+b.Addr()
+	if b.cfg.SASLPort != 0 {
+		sasl := ",SASL_PLAINTEXT://127.0.0.1:" + strconv.Itoa(b.cfg.SASLPort)
+		listeners, advertised = listeners+sasl, advertised+sasl
+	}
 	lines := []string{
 		"process.roles=broker,controller", "node.id=1",
 		fmt.Sprintf("controller.quorum.voters=1@127.0.0.1:%d", b.control),
-		fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", b.port, b.control),
-		"advertised.listeners=PLAINTEXT://" + b.Addr(),
+		fmt.Sprintf("listeners=%s,CONTROLLER://127.0.0.1:%d", listeners, b.control),
+		"advertised.listeners=" + advertised,
 		"inter.broker.listener.name=PLAINTEXT", "controller.listener.names=CONTROLLER",
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"log.dirs=" + b.file("data"), "num.partitions=4", "default.replication.factor=1",
 		"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
 		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=4",
@@ -129,15 +155,39 @@ func (b *KafkaBroker) properties() string {
 		"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=true",
 		"log.retention.ms=-1", // tests' event times are old
 	}
-	return strings.Join(lines, "\n") + "\n" + b.settings + "\n"
+	if b.cfg.SASLPort != 0 {
+		lines = append(lines, b.saslProperties()...)
+	}
+	return strings.Join(lines, "\n") + "\n" + b.cfg.Settings + "\n"
+}
+
+// saslProperties names the users of PLAIN; those of SCRAM are in the metadata.
+func (b *KafkaBroker) saslProperties() []string {
+	plain := "org.apache.kafka.common.security.plain.PlainLoginModule required"
+	for _, u := range b.cfg.Users {
+		if u.Mechanism == "PLAIN" {
+			plain += fmt.Sprintf(" user_%s=%q", u.Name, u.Password)
+		}
+	}
+	const listener = "listener.name.sasl_plaintext."
+	const scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+	return []string{
+		"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+		listener + "plain.sasl.jaas.config=" + plain + ";",
+		listener + "scram-sha-256.sasl.jaas.config=" + scram, listener + "scram-sha-512.sasl.jaas.config=" + scram,
+	}
 }
 
 func (b *KafkaBroker) arguments(rest ...string) []string {
-	return append([]string{"-Xms256M", "-Xmx512M", "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + b.file("log4j2.xml"), "-cp", b.kafka.classpath}, rest...)
+	heap := b.cfg.Heap
+	if heap == "" {
+		heap = "512M"
+	}
+	return append([]string{"-Xms256M", "-Xmx" + heap, "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + b.file("log4j2.xml"), "-cp", b.kafka.classpath}, rest...)
 }
 
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.
-func (b *KafkaBroker) Addr() string { return "127.0.0.1:" + strconv.Itoa(b.port) }
+func (b *KafkaBroker) Addr() string { return "127.0.0.1:" + strconv.Itoa(b.cfg.Port) }
 
 // Start starts the broker and waits until it answers clients.
 func (b *KafkaBroker) Start() error {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,15 +59,24 @@ type Kafka struct {
 func NeedKafka(t testing.TB) *Kafka {
 	t.Helper()
 	NeedIntegration(t)
+	k, err := FindKafka()
+	if err != nil {
+		missing(t, "%v", err)
+	}
+	return k
+}
+
+// FindKafka is NeedKafka for commands: an error where the test would skip.
+func FindKafka() (*Kafka, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		missing(t, "no java on this machine (Java 17 or newer runs Kafka's tools)")
+		return nil, errors.New("no java on this machine (Java 17 or newer runs Kafka's tools)")
 	}
 	dir, err := jars("kafka", kafkaPOM)
 	if err != nil {
-		missing(t, "Kafka's jars: %v", err)
+		return nil, fmt.Errorf("Kafka's jars: %w", err)
 	}
-	return &Kafka{classpath: filepath.Join(dir, "*"), java: java}
+	return &Kafka{classpath: filepath.Join(dir, "*"), java: java}, nil
 }
 
 // jars copies the runtime dependencies of a POM into the cache and returns the
