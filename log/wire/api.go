@@ -1,0 +1,62 @@
+package wire
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// handler answers one request. It runs in the connection's goroutine, so
+// requests of one connection are handled in order; it may block (join group,
+// long poll) as long as it returns soon after ctx ends, which it does when the
+// connection or the server closes. An error closes the connection and is for
+// malformed requests only: everything else is a code in the response. A nil
+// response without an error sends nothing (produce with acks=0, or later).
+type handler func(ctx context.Context, s *Server, r *request) (kmsg.Response, error)
+
+// api is a row of the table: an API key with the versions that are served.
+type api struct {
+	key      int16
+	min, max int16 // versions accepted
+	handle   handler
+	// before authentication: the API may be used on a connection that has not authenticated yet.
+	before bool
+	notes  string // for docs/PROTOCOL.md
+}
+
+// apis is what is served, by key. docs/PROTOCOL.md is generated from it.
+var apis = [...]api{
+	{key: 3, min: 0, max: 13, handle: handleMetadata, notes: "topic ids, look-up by id, creation at first use"},
+	{key: 18, min: 0, max: 4, handle: handleApiVersions, before: true, notes: "an unknown version is answered as version 0 with UNSUPPORTED_VERSION"},
+}
+
+// advertised is the lowest version that ApiVersions shows. Produce is shown from
+// 0 and accepted from 3, as Kafka does, because librdkafka judges the broker by
+// the lower end (KAFKA-18659).
+func (a *api) advertised() int16 {
+	if a.key == keyProduce {
+		return 0
+	}
+	return a.min
+}
+
+// indexTable makes the table addressable by key.
+func indexTable(table []api) []*api {
+	var byKey []*api
+	for i := range table {
+		a := &table[i]
+		for len(byKey) <= int(a.key) {
+			byKey = append(byKey, nil)
+		}
+		byKey[a.key] = a
+	}
+	return byKey
+}
+
+// api finds a row; nil if the key is not served.
+func (s *Server) api(key int16) *api {
+	if key < 0 || int(key) >= len(s.byKey) {
+		return nil
+	}
+	return s.byKey[key]
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"errors"
+
+	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/log/segment"
+)
+
+// codeOf is one row of what our errors are in Kafka's words.
+type codeOf struct {
+	err  error
+	code int16
+}
+
+// codes is searched in order: the more specific error stands first.
+var codes = []codeOf{
+	{broker.ErrUnknownTopic, codeUnknownTopicOrPartition},
+	{broker.ErrTopicExists, codeTopicAlreadyExists},
+	{broker.ErrInvalidTopic, codeInvalidTopicException},
+	{broker.ErrNotInTransaction, codeInvalidTxnState},
+	{broker.ErrProducerFenced, codeProducerFenced},
+	{broker.ErrInvalidProducerEpoch, codeInvalidProducerEpoch},
+	{broker.ErrInvalidTxnState, codeInvalidTxnState},
+	{broker.ErrConcurrentTransaction, codeConcurrentTransactions},
+	{broker.ErrUnknownProducerID, codeInvalidProducerIDMapping},
+	{broker.ErrInvalidTimeout, codeInvalidTransactionTimeout},
+	{broker.ErrUnknownMember, codeUnknownMemberID},
+	{broker.ErrIllegalGeneration, codeIllegalGeneration},
+	{broker.ErrRebalance, codeRebalanceInProgress},
+	{broker.ErrFencedInstance, codeFencedInstanceID},
+	{segment.ErrTooLarge, codeMessageTooLarge},
+	{segment.ErrOutOfOrderSequence, codeOutOfOrderSequenceNumber},
+	{segment.ErrProducerEpoch, codeInvalidProducerEpoch},
+	{segment.ErrCoordinatorFenced, codeTransactionCoordinatorFenced},
+	{segment.ErrTxnState, codeInvalidTxnState},
+	{segment.ErrInvalidBatch, codeInvalidRecord},
+	{broker.ErrOffline, codeKafkaStorageError},
+	{broker.ErrStorage, codeKafkaStorageError},
+	{segment.ErrStorage, codeKafkaStorageError},
+	{segment.ErrOffline, codeKafkaStorageError},
+	// A partition of a broker that closes, or of a topic that is gone meanwhile:
+	// the client looks for the leader anew.
+	{broker.ErrClosed, codeNotLeaderForPartition},
+	{segment.ErrClosed, codeNotLeaderForPartition},
+}
+
+// code is Kafka's error code for an error of the broker and what is below it:
+// 0 for nil, UNKNOWN_SERVER_ERROR for one that is not known here.
+func code(err error) int16 {
+	if err == nil {
+		return codeNone
+	}
+	var oor *segment.OffsetOutOfRangeError
+	if errors.As(err, &oor) {
+		return codeOffsetOutOfRange
+	}
+	var corrupt *segment.CorruptionError
+	if errors.As(err, &corrupt) {
+		return codeKafkaStorageError
+	}
+	var batch *record.BatchError
+	if errors.As(err, &batch) {
+		return codeCorruptMessage
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	return codeUnknownServerError
+}
+
+// fail counts an error of the answer for metrics and gives its code.
+func (r *request) fail(err error) int16 {
+	c := code(err)
+	if c != codeNone {
+		r.errors++
+	}
+	return c
+}

@@ -1,0 +1,241 @@
+package wire
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// readAhead is the buffer of a connection: most requests but produces fit
+	// into it whole, so that they cost one read.
+	readAhead = 1 << 10
+	// frameStep is how much memory a request gets at first; more comes as its bytes arrive.
+	frameStep = 64 << 10
+	// minHeader is a request's smallest header: key, version, correlation, null client id.
+	minHeader = 2 + 2 + 4 + 2
+)
+
+// MalformedError says why a connection was closed: what came is no request
+// that this server can read.
+type MalformedError struct {
+	Expected string
+	Found    string
+}
+
+func (e *MalformedError) Error() string {
+	return fmt.Sprintf("malformed request: expected %s, found %s", e.Expected, e.Found)
+}
+
+func malformed(expected string, found any) error {
+	return &MalformedError{expected, fmt.Sprint(found)}
+}
+
+// frame is the bytes of one request without its size.
+type frame struct {
+	b      []byte
+	memory *semaphore.Weighted // to give reserved back to
+	weight int64
+	pooled *[]byte
+}
+
+// release gives memory and its reservation back. It may be called twice.
+func (f *frame) release() {
+	if f.weight > 0 {
+		f.memory.Release(f.weight)
+	}
+	if f.pooled != nil {
+		*f.pooled = f.b[:0]
+		framePool.Put(f.pooled)
+	}
+	*f = frame{}
+}
+
+// framePool holds buffers of produce requests.
+var framePool = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled is the largest buffer that is kept for the next request.
+const maxPooled = 4 << 20
+
+// frameReader reads frames from a connection through a small buffer.
+type frameReader struct {
+	nc   net.Conn
+	max  int32
+	buf  []byte // [from:to] is read and not used
+	from int
+	to   int
+}
+
+// size waits for the next frame up to idle and reads its length; io.EOF where
+// the peer is done.
+func (f *frameReader) size() (int, error) {
+	for f.to-f.from < 4 {
+		if err := f.fill(); err != nil {
+			if errors.Is(err, io.EOF) && f.to > f.from {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+	}
+	n := int32(binary.BigEndian.Uint32(f.buf[f.from:]))
+	if n < minHeader || n > f.max {
+		return 0, malformed(fmt.Sprintf("a size from %d to %d bytes (socket.request.max.bytes)", minHeader, f.max), n)
+	}
+	f.from += 4
+	return int(n), nil
+}
+
+// fill reads once into the free end of the buffer.
+func (f *frameReader) fill() error {
+	if f.buf == nil {
+		f.buf = make([]byte, readAhead)
+	}
+	if f.from > 0 {
+		f.to = copy(f.buf, f.buf[f.from:f.to])
+		f.from = 0
+	}
+	n, err := f.nc.Read(f.buf[f.to:])
+	f.to += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// body reads size bytes. The memory grows with what arrives, so a peer that
+// announces much and sends little costs little. Each step must come within
+// timeout.
+func (f *frameReader) body(ctx context.Context, memory *semaphore.Weighted, size int, timeout time.Duration) (frame, error) {
+	fr := frame{memory: memory}
+	if err := memory.Acquire(ctx, int64(size)); err != nil {
+		return fr, err
+	}
+	fr.weight = int64(size)
+	var b []byte
+	if size > frameStep/2 && size <= maxPooled {
+		fr.pooled = framePool.Get().(*[]byte)
+		b = *fr.pooled
+	}
+	if cap(b) < size {
+		b = make([]byte, 0, min(size, frameStep))
+	}
+	have := min(size, f.to-f.from)
+	b = append(b[:0], f.buf[f.from:f.from+have]...)
+	f.from += have
+	for len(b) < size {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, min(size, 4*cap(b))), b...)
+		}
+		if err := f.nc.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+			fr.release()
+			return frame{}, err
+		}
+		n, err := f.nc.Read(b[len(b):min(cap(b), size)])
+		b = b[:len(b)+n]
+		if err != nil && len(b) < size {
+			fr.release()
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return frame{}, fmt.Errorf("after %d of %d bytes of a request: %w", len(b), size, err)
+		}
+	}
+	fr.b = b
+	return fr, nil
+}
+
+// header is what stands before a request's body.
+type header struct {
+	key, version int16
+	correlation  int32
+	clientID     string
+	rest         []byte // tags, if flexible, and body
+}
+
+// parseHeader reads the part of the header that every version has.
+func parseHeader(b []byte) (header, error) {
+	if len(b) < minHeader {
+		return header{}, malformed(fmt.Sprintf("a header of at least %d bytes", minHeader), fmt.Sprintf("%d bytes", len(b)))
+	}
+	h := header{
+		key: int16(binary.BigEndian.Uint16(b)), version: int16(binary.BigEndian.Uint16(b[2:])),
+		correlation: int32(binary.BigEndian.Uint32(b[4:])),
+	}
+	n := int(int16(binary.BigEndian.Uint16(b[8:])))
+	b = b[minHeader:]
+	switch {
+	case n < -1 || n > len(b):
+		return h, malformed(fmt.Sprintf("a client id of -1 to %d bytes", len(b)), n)
+	case n > 0:
+		h.clientID = string(b[:n])
+		b = b[n:]
+	}
+	h.rest = b
+	return h, nil
+}
+
+// skipTags passes over a tag section.
+func skipTags(b []byte) ([]byte, error) {
+	n, b, ok := uvarint(b)
+	if !ok || int64(n) > int64(len(b)) {
+		return nil, malformed("a tag section", "one that does not end")
+	}
+	for range n {
+		var size uint32
+		if _, b, ok = uvarint(b); ok {
+			size, b, ok = uvarint(b)
+		}
+		if !ok || int64(size) > int64(len(b)) {
+			return nil, malformed("a tag", "one that is longer than the request")
+		}
+		b = b[size:]
+	}
+	return b, nil
+}
+
+func uvarint(b []byte) (v uint32, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || size > 5 || n > math.MaxUint32 {
+		return 0, nil, false
+	}
+	return uint32(n), b[size:], true
+}
+
+// decode reads the body of a request whose key and version are served.
+func decode(h *header) (req kmsg.Request, err error) {
+	req = kmsg.RequestForKey(h.key)
+	req.SetVersion(h.version)
+	body := h.rest
+	if req.IsFlexible() {
+		if body, err = skipTags(body); err != nil {
+			return nil, err
+		}
+	}
+	if h.key == keyProduce || h.key == keyFetch {
+		err = req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
+	} else {
+		err = req.ReadFrom(body)
+	}
+	if err != nil {
+		return nil, malformed(fmt.Sprintf("a %s request of version %d", kmsg.NameForKey(h.key), h.version), err)
+	}
+	return req, nil
+}
+
+const (
+	keyProduce     = 0
+	keyFetch       = 1
+	keyApiVersions = 18
+)
