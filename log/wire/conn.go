@@ -29,6 +29,7 @@ type conn struct {
 	tcp      *net.TCPConn // nc where it is plaintext, for sendfile; nil with TLS
 	remote   string
 	ip       netip.Addr
+	host     string // ip as access control lists spell it
 
 	// principal is who authenticated ("User:name"); "User:ANONYMOUS" before and without.
 	principal string
@@ -73,6 +74,7 @@ const anonymous = "User:ANONYMOUS"
 
 func newConn(s *Server, b *bound, nc net.Conn) *conn {
 	c := &conn{srv: s, listener: b, nc: nc, remote: nc.RemoteAddr().String(), ip: remoteIP(nc), principal: anonymous}
+	c.host = c.ip.WithZone("").String()
 	if b.TLS != nil {
 		c.nc = tls.Server(nc, b.TLS)
 	} else {

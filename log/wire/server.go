@@ -20,16 +20,17 @@ import (
 //
 //	New -> Listen (addresses are known) -> Serve (until ctx ends or Close) -> done
 type Server struct {
-	cfg      Config
-	b        *broker.Broker
-	table    []api // the api table; a field, so that handlers may read it
-	byKey    []*api
-	memory   *semaphore.Weighted // bytes of requests in flight
-	bound    []*bound
-	ctx      context.Context // of every handler; ends when draining begins
-	cancel   context.CancelFunc
-	draining atomic.Bool
-	refusals atomic.Int64 // unix nanoseconds of the last log line about refused connections
+	cfg        Config
+	b          *broker.Broker
+	table      []api // the api table; a field, so that handlers may read it
+	byKey      []*api
+	memory     *semaphore.Weighted // bytes of requests in flight
+	authorizer *authorizer         // nil: everything is allowed
+	bound      []*bound
+	ctx        context.Context // of every handler; ends when draining begins
+	cancel     context.CancelFunc
+	draining   atomic.Bool
+	refusals   atomic.Int64 // unix nanoseconds of the last log line about refused connections
 
 	wg sync.WaitGroup // accept loops and connections
 

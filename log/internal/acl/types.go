@@ -87,11 +87,16 @@ const (
 // Binding is one rule: Principal, coming from Host, is allowed or denied Op on
 // the resources that (Type, Pattern, Name) covers.
 type Binding struct {
-	Type       ResourceType
-	Name       string
-	Pattern    PatternType // literal or prefixed
-	Principal  string      // "User:alice"; "User:*" is every principal
-	Host       string      // an IP address; "*" is every host
-	Op         Operation
-	Permission Permission
+	Type       ResourceType `json:"type"`
+	Name       string       `json:"name"`
+	Pattern    PatternType  `json:"pattern"`   // literal or prefixed
+	Principal  string       `json:"principal"` // "User:alice"; "User:*" is every principal
+	Host       string       `json:"host"`      // an IP address; "*" is every host
+	Op         Operation    `json:"operation"`
+	Permission Permission   `json:"permission"`
+}
+
+func (b Binding) String() string {
+	return b.Permission.String() + " " + b.Principal + " from " + b.Host + " to " + b.Op.String() +
+		" " + b.Type.String() + " " + b.Pattern.String() + " " + b.Name
 }
