@@ -1,12 +1,15 @@
 package engine_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/engine"
+	"github.com/millstream-io/millstream/streams"
 )
 
 func TestOnPanicPutsOneRecordAsideAndGoesOn(t *testing.T) {
@@ -62,5 +65,41 @@ func TestOnPanicRetryProcessesTheRecordAgain(t *testing.T) {
 	same(t, output(t, w.log, "out"), fold(in))
 	if panics.Load() < 3 {
 		t.Errorf("the record was processed %d times, expected 3", panics.Load())
+	}
+}
+
+// Also a record that a task merges with others, behind a repartition topic.
+func TestOnPanicPutsARecordOfAMergedInputAside(t *testing.T) {
+	w := newWorld()
+	ensure(t, w, "customers", 1)
+	ensure(t, w, "orders", 1)
+	b := streams.NewBuilder("app")
+	customers := b.Table[string, string]("customers", streams.Store("customers"))
+	var calls atomic.Int64
+	b.From[string, string]("orders").
+		SelectKey(func(_, v string) string { return v }).
+		LeftJoin(customers, func(_, v, _ string, _ bool) string {
+			if v == "v1" && calls.Add(1) < 10 {
+				panic("boom")
+			}
+			return v
+		}).To("out")
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		w.log.Produce(record.TopicPartition{Topic: "orders"}, record.View{Timestamp: t0 + int64(i), Key: []byte("c"), Value: fmt.Appendf(nil, "v%d", i)})
+	}
+	e, err := engine.NewOn(topo, engine.Config{Workers: 1, Partitions: 1, Bounded: true, OnPanic: "dead-letter"}, w.backing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := w.log.Records(record.TopicPartition{Topic: "out"})
+	if len(got) != 2 || e.State().Totals.DeadLettered != 1 || calls.Load() > 3 {
+		t.Errorf("%d records, %d dead letters, %d calls; expected 2, 1 and a few", len(got), e.State().Totals.DeadLettered, calls.Load())
 	}
 }

@@ -260,6 +260,9 @@ func (r *soakRun) once(n int) {
 	}
 	r.flush()
 	r.await()
+	if n := r.engine.State().Totals.DeadLettered; n > 0 {
+		r.t.Fatalf("%d dead letters: every record is a good one", n)
+	}
 	r.now.Store(begin + r.step.Milliseconds())
 	for _, f := range []func() error{r.broker.Tick, r.broker.RunRetention, r.clean} {
 		if err := f(); err != nil {

@@ -276,9 +276,16 @@ func (t *Task) oneOfLane(in *input, l *lane, now time.Time) error {
 		Key: p.key, Value: p.value, Headers: p.headers, Timestamp: p.timestamp, StreamTime: p.carried,
 		Topic: in.tp.Topic, Partition: int32(in.tp.Partition), Offset: int64(p.offset),
 	}
-	in.seen, in.time = true, max(in.time, p.timestamp)
-	t.account(in, 1, int64(len(p.key)+len(p.value)), now)
+	size := int64(len(p.key) + len(p.value))
 	p.key, p.value, p.headers = nil, nil, nil
+	if t.judged(in) {
+		if ok, err := t.judge(in); err != nil || !ok {
+			t.dirty = true
+			return err
+		}
+	}
+	in.seen, in.time = true, max(in.time, p.timestamp)
+	t.account(in, 1, size, now)
 	return t.process(in)
 }
 

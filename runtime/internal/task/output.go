@@ -93,6 +93,9 @@ func (t *Task) Send(sink int, r *processor.Record, partition int32) error {
 		return t.keep(fmt.Errorf("operator %q chose partition %d of topic %s, which has %d",
 			t.cfg.Topology.Nodes[t.sub.Sinks[sink]].Name, partition, o.Topic, o.Partitions))
 	}
+	if !inRange(r.Timestamp) {
+		return t.keep(t.timeless(sink, r))
+	}
 	hs := t.out.headers[:0]
 	for _, h := range r.Headers {
 		hs = append(hs, record.Header{Key: h.Key, Value: h.Value})
@@ -109,6 +112,27 @@ func (t *Task) Send(sink int, r *processor.Record, partition int32) error {
 	t.outs[sink].Records++
 	t.outs[sink].Bytes += int64(len(v.Key) + len(v.Value))
 	return t.keep(t.write(o.Topic, record.Partition(partition), &v))
+}
+
+// timeless deals with a record that the program gave an impossible event time
+// (ForwardAt, SetTimestamp, a timer's): OnBadRecord says how. Its readers could
+// not use it. Its dead letter names no topic: it is not what was read.
+func (t *Task) timeless(sink int, r *processor.Record) error {
+	op := t.cfg.Topology.Nodes[t.sub.Sinks[sink]].Name
+	err := fmt.Errorf("operator %q: a record for topic %s: its event time, %w", op, t.sub.Outputs[sink].Topic, impossibleTime(r.Timestamp))
+	if r.Topic != "" {
+		err = fmt.Errorf("%w (made of %s-%d, offset %d)", err, r.Topic, r.Partition, r.Offset)
+	}
+	switch t.cfg.BadRecord {
+	case Stop:
+		return err
+	case Skip:
+		t.counts.Skipped++
+		return nil
+	}
+	made := *r
+	made.Topic = ""
+	return t.deadLetter(op, err.Error(), &made)
 }
 
 // write appends to the transaction.
@@ -186,6 +210,9 @@ func (t *Task) deadLetter(stage, reason string, r *processor.Record) error {
 		hs = append(hs, record.Header{Key: h.Key, Value: h.Value})
 	}
 	v := record.View{Key: r.Key, Value: r.Value, Headers: hs, Timestamp: r.Timestamp}
+	if !inRange(v.Timestamp) {
+		v.Timestamp = max(t.maxEvent, 0)
+	}
 	return t.write(plan.DeadLettersTopic(t.cfg.Plan.App), 0, &v)
 }
 

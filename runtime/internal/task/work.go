@@ -67,16 +67,8 @@ func (t *Task) externalBatch(in *input, now time.Time) (n int64, err error) {
 		if len(v.Headers) > 0 {
 			t.copyHeaders(v.Headers)
 		}
-		if t.cfg.Poisoned != nil {
-			if aside, err := t.putAside(); err != nil {
-				return n, err
-			} else if aside {
-				in.next = v.Offset + 1
-				continue
-			}
-		}
-		if in.timed >= 0 || !inRange(r.Timestamp) {
-			if ok, err := t.extract(in); err != nil {
+		if t.judged(in) {
+			if ok, err := t.judge(in); err != nil {
 				return n, err
 			} else if !ok {
 				in.next = v.Offset + 1
@@ -142,6 +134,26 @@ const (
 
 func inRange(ms int64) bool { return ms >= minEventTime && ms <= maxEventTime }
 
+// judged reports whether the record needs a second look before it is processed.
+func (t *Task) judged(in *input) bool {
+	return t.cfg.Poisoned != nil || in.timed >= 0 || !inRange(t.rec.Timestamp)
+}
+
+// judge is that look: ok is false if the record is not to be processed, because a
+// function has panicked at it before, it does not decode or has no possible time,
+// and has been dealt with.
+func (t *Task) judge(in *input) (ok bool, err error) {
+	if t.cfg.Poisoned != nil {
+		if aside, err := t.putAside(); err != nil || aside {
+			return false, err
+		}
+	}
+	if in.timed >= 0 || !inRange(t.rec.Timestamp) {
+		return t.extract(in)
+	}
+	return true, nil
+}
+
 // extract sets the record's event time by the source's extractor, if it has one;
 // false if the record does not decode, or has no possible time, and has been dealt with.
 func (t *Task) extract(in *input) (ok bool, err error) {
@@ -153,10 +165,14 @@ func (t *Task) extract(in *input) (ok bool, err error) {
 	}
 	if !inRange(ms) {
 		return false, t.bad(&processor.DecodeError{Topic: t.rec.Topic, Partition: t.rec.Partition, Offset: t.rec.Offset, Field: "event time",
-			Err: fmt.Errorf("%d ms is outside of the years 1 to 9999", ms)})
+			Err: impossibleTime(ms)})
 	}
 	t.rec.Timestamp, t.rec.StreamTime = ms, ms
 	return true, nil
+}
+
+func impossibleTime(ms int64) error {
+	return fmt.Errorf("%d ms is outside of the years 1 to 9999", ms)
 }
 
 // account notes what a batch brought.
@@ -198,15 +214,8 @@ func (t *Task) one(in *input, now time.Time) error {
 			}
 		}
 	}
-	if t.cfg.Poisoned != nil {
-		if aside, err := t.putAside(); err != nil || aside {
-			in.next, in.moved, t.dirty = v.Offset+1, true, true
-			return err
-		}
-	}
-	// A repartition topic also carries records that have no time of their own.
-	if in.timed >= 0 || !in.repartition && !inRange(r.Timestamp) {
-		if ok, err := t.extract(in); err != nil || !ok {
+	if t.judged(in) {
+		if ok, err := t.judge(in); err != nil || !ok {
 			in.next, in.moved, t.dirty = v.Offset+1, true, true
 			return err
 		}

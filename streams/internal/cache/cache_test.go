@@ -180,7 +180,7 @@ func (m *windowsModel) step() {
 		m.must(err)
 		m.same(mk, e)
 		if e != nil {
-			m.c.Delete(e)
+			m.c.Delete(e, start+6)
 			delete(m.want, mk)
 		}
 	case op < 80:
@@ -349,7 +349,7 @@ func TestKVAgreesWithAPlainMap(t *testing.T) {
 					t.Fatalf("seed %d %s: %v %v, want %v %q", seed, key, e, err, ok, v)
 				}
 				if e != nil && op == 14 {
-					c.Delete(e)
+					c.Delete(e, 2)
 					delete(want, key)
 				}
 			case op == 15:

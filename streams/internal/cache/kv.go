@@ -38,8 +38,8 @@ func (c *KV[V]) Find(key []byte) (*Entry[V], error) {
 }
 
 // FindOrCreate returns the entry of key. If the store has no value there,
-// Exists is false, Value is V's zero and TimestampMS is processor.NoTime; the
-// entry then comes to exist with Changed.
+// Exists is false, Value is V's zero and TimestampMS is processor.NoTime, or when
+// the running transaction deleted it; the entry then comes to exist with Changed.
 func (c *KV[V]) FindOrCreate(key []byte) (*Entry[V], error) {
 	hash := hashKey(key)
 	if e := c.t.find(hash, key); e != nil {
@@ -115,10 +115,11 @@ func (c *KV[V]) Set(e *Entry[V], v V, timestampMS int64) {
 	c.Changed(e)
 }
 
-// Delete removes the value: the changelog gets a tombstone.
-func (c *KV[V]) Delete(e *Entry[V]) {
+// Delete removes the value: the changelog gets a tombstone. TimestampMS, for
+// Dirty, is the time of the deletion until the next Flush.
+func (c *KV[V]) Delete(e *Entry[V], timestampMS int64) {
 	var zero V
-	e.Value, e.TimestampMS = zero, noTime
+	e.Value, e.TimestampMS = zero, timestampMS
 	c.setHeap(&c.t, e, 0)
 	e.flags &^= flagExists
 	if !e.Dirty() {

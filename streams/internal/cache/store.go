@@ -147,6 +147,7 @@ func (c *store[V]) mark(e *Entry[V], gen uint32) (first bool) {
 func (c *store[V]) emit(t *table[V], e *Entry[V], fullKey []byte) error {
 	e.flags = e.flags&^flagDirty | flagFlushed
 	if !e.Exists() {
+		e.TimestampMS = noTime
 		return c.host.Changelog(c.index, fullKey, nil)
 	}
 	b := state.AppendValue(c.encBuf[:0], e.TimestampMS, nil)

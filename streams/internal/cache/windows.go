@@ -290,10 +290,10 @@ func (c *Windows[V]) Set(e *Entry[V], v V, timestampMS int64) {
 	c.Changed(e)
 }
 
-// Delete removes the value: the changelog gets a tombstone.
-func (c *Windows[V]) Delete(e *Entry[V]) {
+// Delete removes the value, as KV.Delete does.
+func (c *Windows[V]) Delete(e *Entry[V], timestampMS int64) {
 	var zero V
-	e.Value, e.TimestampMS = zero, noTime
+	e.Value, e.TimestampMS = zero, timestampMS
 	c.setHeap(&c.wins[e.owner].t, e, 0)
 	e.flags &^= flagExists
 	c.change(e)

@@ -82,7 +82,7 @@ func (s *State[K, V]) Delete(c *Ctx, k K) {
 		c.fail(err)
 	}
 	if e != nil {
-		s.kv.Delete(e)
+		s.kv.Delete(e, c.Timestamp)
 	}
 }
 

@@ -53,8 +53,7 @@ func (b *table[K, V]) remove(c *Ctx, k K, key []byte) {
 		return
 	}
 	old := e.Value
-	e.TimestampMS = c.Timestamp
-	b.kv.Delete(e)
+	b.kv.Delete(e, c.Timestamp)
 	if b.Emit == EmitEveryUpdate {
 		var none V
 		b.update(c, k, key, window.Window{}, old, none, HadOld, c.Timestamp)

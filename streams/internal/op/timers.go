@@ -156,7 +156,7 @@ func (m *timers) settle(key []byte) error {
 	was, at := e.Value.indexed, e.Value.next()
 	switch {
 	case at == never && was == never:
-		m.byKey.Delete(e)
+		m.byKey.Delete(e, e.TimestampMS)
 		return nil
 	case at >= was:
 		return nil // it is found there, and goes on from there
@@ -181,7 +181,7 @@ func bucketOf(at int64) int64 { return at &^ (TimerBucketMS - 1) }
 func (m *timers) unindex(at int64, key []byte) error {
 	e, err := m.index.Find(bucketOf(at), m.dueKey(at, key))
 	if err == nil && e != nil {
-		m.index.Delete(e)
+		m.index.Delete(e, at)
 	}
 	return err
 }
