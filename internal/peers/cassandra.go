@@ -71,9 +71,12 @@ func NeedCassandra(t testing.TB) *Cassandra {
 	return shared.node
 }
 
-// StopShared ends the shared node and the shared broker, if there are any.
+// StopShared ends what the tests of a package share, if it was started: the
+// node, the broker, the `millstream serve` and its binary.
 func StopShared() {
 	stopSharedBroker()
+	stopSharedServe()
+	removeMillstream()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.node != nil {

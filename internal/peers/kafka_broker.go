@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -31,7 +32,8 @@ type KafkaBroker struct {
 type KafkaConfig struct {
 	Port     int      // of the plaintext listener; 0 is any free port
 	SASLPort int      // of a listener with SASL (PLAIN, SCRAM); 0 is none
-	Users    []User   // who may come in there
+	Host     string   // that clients are told to connect to; "" is 127.0.0.1
+	Users    []User   // who may come in by SASL
 	Heap     string   // Java's -Xmx; "" is 512M
 	Settings string   // more lines of server.properties; they win over ours
 	Format   []string // more arguments of `storage format`
@@ -136,16 +138,18 @@ const log4jConfig = `<?xml version="1.0" encoding="UTF-8"?>
 func (b *KafkaBroker) file(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *KafkaBroker) properties() string {
-	listeners, advertised := "PLAINTEXT://"+b.Addr(), "PLAINTEXT://"+b.Addr()
-	if b.cfg.SASLPort != 0 {
-		sasl := ",SASL_PLAINTEXT://127.0.0.1:" + strconv.Itoa(b.cfg.SASLPort)
-		listeners, advertised = listeners+sasl, advertised+sasl
+	endpoints := func(host string) string {
+		s := fmt.Sprintf("PLAINTEXT://%s:%d", host, b.cfg.Port)
+		if b.cfg.SASLPort != 0 {
+			s += fmt.Sprintf(",SASL_PLAINTEXT://%s:%d", host, b.cfg.SASLPort)
+		}
+		return s
 	}
 	lines := []string{
 		"process.roles=broker,controller", "node.id=1",
 		fmt.Sprintf("controller.quorum.voters=1@127.0.0.1:%d", b.control),
-		fmt.Sprintf("listeners=%s,CONTROLLER://127.0.0.1:%d", listeners, b.control),
-		"advertised.listeners=" + advertised,
+		fmt.Sprintf("listeners=%s,CONTROLLER://127.0.0.1:%d", endpoints("127.0.0.1"), b.control),
+		"advertised.listeners=" + endpoints(cmp.Or(b.cfg.Host, "127.0.0.1")),
 		"inter.broker.listener.name=PLAINTEXT", "controller.listener.names=CONTROLLER",
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"log.dirs=" + b.file("data"), "num.partitions=4", "default.replication.factor=1",
@@ -179,11 +183,7 @@ func (b *KafkaBroker) saslProperties() []string {
 }
 
 func (b *KafkaBroker) arguments(rest ...string) []string {
-	heap := b.cfg.Heap
-	if heap == "" {
-		heap = "512M"
-	}
-	return append([]string{"-Xms256M", "-Xmx" + heap, "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + b.file("log4j2.xml"), "-cp", b.kafka.classpath}, rest...)
+	return append([]string{"-Xms256M", "-Xmx" + cmp.Or(b.cfg.Heap, "512M"), "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + b.file("log4j2.xml"), "-cp", b.kafka.classpath}, rest...)
 }
 
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.

@@ -82,12 +82,7 @@ func FindKafka() (*Kafka, error) {
 // jars copies the runtime dependencies of a POM into the cache and returns the
 // directory. The directory's name is the POM's hash, so a new POM fetches anew.
 func jars(name string, pom []byte) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	sum := sha256.Sum256(pom)
-	dir := filepath.Join(cache, "millstream-peers", name+"-"+hex.EncodeToString(sum[:6]))
+	dir := cacheDir(name, pom)
 	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
 		return dir, nil
 	}
@@ -114,6 +109,16 @@ func jars(name string, pom []byte) (string, error) {
 		return "", fmt.Errorf("mvn dependency:copy-dependencies: %w\n%s", err, tail(out, 2000))
 	}
 	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
+}
+
+// cacheDir is the folder in the user's cache for what a description names.
+func cacheDir(name string, description []byte) string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	sum := sha256.Sum256(description)
+	return filepath.Join(cache, "millstream-peers", name+"-"+hex.EncodeToString(sum[:6]))
 }
 
 // DumpLogSegments runs Kafka's own reader of log directories with the given

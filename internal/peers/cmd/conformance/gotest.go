@@ -47,7 +47,7 @@ func (g goTest) do(ctx context.Context, module string, progress io.Writer) (*res
 		args = append(args, "-skip="+g.skip)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, g.packages...)...)
-	cmd.Dir, cmd.Env = g.dir, append(cmd.Environ(), g.env...)
+	cmd.Dir, cmd.Env = g.dir, append(append(cmd.Environ(), "GOTOOLCHAIN=auto"), g.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the test binary goes with go test
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var faults strings.Builder

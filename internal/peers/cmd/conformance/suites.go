@@ -59,7 +59,7 @@ func runKafkaGo(ctx context.Context, p part, progress io.Writer) (*results, erro
 	}
 	suite := goTest{
 		dir: dir, packages: []string{".", "./sasl", "./topics"}, run: p.run, timeout: p.timeout,
-		env: append([]string{"KAFKA_VERSION=3.7.0", "KAFKA_SKIP_NETTEST=1", "GOFLAGS=-mod=mod", "GOTOOLCHAIN=auto"}, p.env...),
+		env: append([]string{"KAFKA_VERSION=3.7.0", "KAFKA_SKIP_NETTEST=1", "GOFLAGS=-mod=mod"}, p.env...),
 	}
 	return suite.do(ctx, kafkaGo, progress)
 }

@@ -24,7 +24,7 @@ func startKafka(dir string) (target, error) {
 		return nil, err
 	}
 	return peers.NewKafkaBroker(k, dir, peers.KafkaConfig{
-		Port: plainPort, SASLPort: saslPort, Users: users, Heap: "1G",
+		Port: plainPort, SASLPort: saslPort, Host: "localhost", Users: users, Heap: "1G",
 		Settings: "message.max.bytes=200000000\n" +
 			"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n" +
 			"allow.everyone.if.no.acl.found=true\nsuper.users=User:ANONYMOUS\n",
