@@ -38,8 +38,9 @@ type Broker struct {
 	ckptMu sync.Mutex // guards what follows and the checkpoint files
 	points map[string]map[record.TopicPartition]record.Offset
 
-	mu     sync.RWMutex // guards topics, held for moments only
+	mu     sync.RWMutex // guards what follows, held for moments only
 	topics map[string]*topicState
+	byID   map[[16]byte]*topicState // the same
 }
 
 // Open opens or makes a data directory, takes its LOCK, recovers every
@@ -61,7 +62,7 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		cfg: cfg, fs: cfg.FS, lock: lock, gate: gate, files: segment.NewFileCache(cfg.MaxOpenFiles),
-		done: make(chan struct{}), topics: map[string]*topicState{},
+		done: make(chan struct{}), topics: map[string]*topicState{}, byID: map[[16]byte]*topicState{},
 		points: map[string]map[record.TopicPartition]record.Offset{},
 	}
 	b.txns, b.groups = newTransactions(b), newGroups(b)

@@ -105,7 +105,7 @@ func (b *Broker) openPartitions(clean bool) error {
 			}
 		}
 		b.mu.Lock()
-		b.topics[t.Name] = ts
+		b.topics[t.Name], b.byID[ts.id] = ts, ts
 		b.mu.Unlock()
 	}
 	if clean || b.cfg.Flush != FlushCommit {

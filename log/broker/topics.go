@@ -112,7 +112,7 @@ func (b *Broker) createTopic(spec TopicSpec) (Topic, error) {
 		return Topic{}, err
 	}
 	b.mu.Lock()
-	b.topics[spec.Name] = ts
+	b.topics[spec.Name], b.byID[ts.id] = ts, ts
 	b.mu.Unlock()
 	return ts.describe(), nil
 }
@@ -223,6 +223,7 @@ func (b *Broker) removeTopic(name string) error {
 	}
 	b.mu.Lock()
 	delete(b.topics, name)
+	delete(b.byID, ts.id)
 	b.mu.Unlock()
 	for _, p := range ts.parts {
 		p.gone.Store(true)
@@ -295,7 +296,7 @@ func (b *Broker) AlterTopic(name string, set map[string]*string) error {
 		}
 	}
 	b.mu.Lock()
-	b.topics[name] = n
+	b.topics[name], b.byID[n.id] = n, n
 	b.mu.Unlock()
 	return nil
 }
