@@ -25,6 +25,7 @@ type Broker struct {
 	cleanStart bool
 	txns       *transactions
 	groups     *groups
+	security   atomic.Pointer[security] // of the metadata file; replaced under metaMu
 
 	closing       atomic.Bool
 	done          chan struct{} // closed when closing begins

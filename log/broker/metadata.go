@@ -28,6 +28,8 @@ type metadata struct {
 	// crash they are removed.
 	Pending        []topicEntry      `json:"pending,omitempty"`
 	NextProducerID record.ProducerID `json:"next_producer_id"`
+	// Security holds users, access control lists and quotas; see security.go.
+	Security *securitySection `json:"security,omitempty"`
 }
 
 type topicEntry struct {

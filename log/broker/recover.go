@@ -26,6 +26,9 @@ func (b *Broker) recover() error {
 	if b.meta, err = readMetadata(b.fs, dir); err != nil {
 		return err
 	}
+	if err := b.loadSecurity(); err != nil {
+		return err
+	}
 	if err := b.readOrMakeKafkaMeta(); err != nil {
 		return err
 	}
