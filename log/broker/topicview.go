@@ -70,3 +70,6 @@ func (b *Broker) NodeID() int32 { return b.cfg.NodeID }
 // TopicID is the id of the partition's topic. A topic that is deleted and made
 // again has another one.
 func (p *Partition) TopicID() [16]byte { return p.topicID }
+
+// ValidTopicName says whether a topic can have that name.
+func ValidTopicName(name string) bool { return checkName(name) == nil }
