@@ -3,11 +3,9 @@ package broker
 import (
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/millstream-io/millstream/log/internal/txn"
 	"github.com/millstream-io/millstream/log/record"
-	"github.com/millstream-io/millstream/log/segment"
 )
 
 // ProducerIdentity is what InitProducerID hands out.
@@ -39,9 +37,10 @@ type transactions struct {
 // append; a decision holds it for writing. So a batch is either before the
 // decision's end offsets or refused.
 type txnEntry struct {
-	id string
-	mu sync.RWMutex // guards what follows
-	t  *txn.Txn     // as in the core; nil before the first InitProducerID
+	id   string
+	mu   sync.RWMutex // guards what follows
+	t    *txn.Txn     // as in the core; nil before the first InitProducerID
+	dead bool         // not in byID any more: look again
 	// unsynced are the partitions with markers that may not be on disk, by where
 	// they end. They are synced before the next decision and before Complete.
 	unsynced map[*Partition]record.Offset
@@ -53,26 +52,64 @@ func newTransactions(b *Broker) *transactions {
 		core: txn.New(txn.Config{
 			MaxTimeoutMS: b.cfg.MaxTransactionTimeout.Milliseconds(),
 			ExpiryMS:     b.cfg.TransactionalIDExpiry.Milliseconds(),
+
+			NewProducerID: b.freshProducerID,
 		}),
 		byID:  map[string]*txnEntry{},
 		byPID: map[record.ProducerID]*txnEntry{},
 	}
 }
 
+// entry finds an id's entry, making it if there is none.
 func (c *transactions) entry(id string) *txnEntry {
-	c.mu.RLock()
-	e := c.byID[id]
-	c.mu.RUnlock()
-	if e != nil {
+	if e := c.find(id); e != nil {
 		return e
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e = c.byID[id]; e == nil {
+	e := c.byID[id]
+	if e == nil {
 		e = &txnEntry{id: id, unsynced: map[*Partition]record.Offset{}}
 		c.byID[id] = e
 	}
 	return e
+}
+
+// find is entry for an id that must be known: nil if it is not.
+func (c *transactions) find(id string) *txnEntry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byID[id]
+}
+
+// lock gives the entry of an id, locked; unlock gives it back. Without create it
+// is nil if there is none, so that a request with a made up id leaves nothing behind.
+func (c *transactions) lock(id string, create bool) *txnEntry {
+	for {
+		e := c.find(id)
+		if e == nil {
+			if !create {
+				return nil
+			}
+			e = c.entry(id)
+		}
+		e.mu.Lock()
+		if !e.dead {
+			return e
+		}
+		e.mu.Unlock() // forgotten meanwhile: its successor is in the map, or none
+	}
+}
+
+// unlock gives an entry back, and forgets it if it holds no id.
+func (c *transactions) unlock(e *txnEntry) {
+	if e.t == nil {
+		c.mu.Lock()
+		delete(c.byID, e.id)
+		c.mu.Unlock()
+		e.dead = true
+	}
+	e.mu.Unlock()
 }
 
 // enter lets a transactional append in: the producer's transaction is open and
@@ -92,6 +129,9 @@ func (c *transactions) enter(who ProducerIdentity, tp record.TopicPartition) (*t
 	case e.t.Epoch != who.Epoch:
 		e.mu.RUnlock()
 		return nil, ErrInvalidProducerEpoch
+	case e.t.State == txn.PrepareCommit || e.t.State == txn.PrepareAbort:
+		e.mu.RUnlock()
+		return nil, ErrConcurrentTransaction
 	case e.t.State != txn.Ongoing || !e.t.Has(tp):
 		e.mu.RUnlock()
 		return nil, ErrNotInTransaction
@@ -108,10 +148,15 @@ func (c *transactions) step(f func(*txn.Core) txn.Step) txn.Step {
 
 // apply makes a step count that is as durable as it asks. e.mu is held.
 func (c *transactions) apply(e *txnEntry, s txn.Step) {
+	c.change(e, func(core *txn.Core) { core.Apply(s) })
+}
+
+// change lets the core change an id and takes over what it is then. e.mu is held.
+func (c *transactions) change(e *txnEntry, f func(*txn.Core)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := c.core.Get(e.id)
-	c.core.Apply(s)
+	old := e.t
+	f(c.core)
 	e.t = c.core.Get(e.id)
 	if old != nil && (e.t == nil || e.t.ID != old.ID) {
 		delete(c.byPID, old.ID)
@@ -121,7 +166,9 @@ func (c *transactions) apply(e *txnEntry, s txn.Step) {
 	}
 }
 
-// run carries a step out: record, durability, apply, markers. e.mu is held.
+// run carries a step out: record, durability, apply, markers. e.mu is held. A
+// decision that is made but whose markers are not all written is
+// ErrConcurrentTransaction: they follow, see tick.
 func (c *transactions) run(e *txnEntry, s txn.Step) error {
 	if s.Err != nil {
 		return s.Err
@@ -135,10 +182,14 @@ func (c *transactions) run(e *txnEntry, s txn.Step) error {
 		}
 		c.apply(e, s)
 	}
-	if s.Markers {
-		return c.writeMarkers(e, s.Next == nil)
+	if !s.Markers {
+		return nil
 	}
-	return nil
+	err := c.writeMarkers(e, s.Next == nil)
+	if err != nil && s.Next != nil {
+		err = fmt.Errorf("%w: %w", ErrConcurrentTransaction, err)
+	}
+	return err
 }
 
 // persist appends the step's record and, where the step and the broker ask for
@@ -179,207 +230,4 @@ func (c *transactions) ends(t *txn.Txn) []txn.End {
 		}
 	}
 	return ends
-}
-
-// InitProducerID hands out a producer id. With a transactional id it fences the
-// predecessor, whose open transaction is aborted first, and it is durable when it returns.
-// current is NoProducer, or what the producer has, to go on after an error (KIP-360).
-// timeout 0 is one minute; it counts for transactional ids only.
-func (b *Broker) InitProducerID(transactionalID string, timeout time.Duration, current ProducerIdentity) (ProducerIdentity, error) {
-	if err := b.alive(); err != nil {
-		return NoProducer, err
-	}
-	if transactionalID == "" {
-		pid, err := b.freshProducerID()
-		return ProducerIdentity{pid, 0}, err
-	}
-	if timeout == 0 {
-		timeout = time.Minute
-	}
-	if err := b.ensureInternal(transactionTopic); err != nil {
-		return NoProducer, err
-	}
-	e := b.txns.entry(transactionalID)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for {
-		s := b.txns.step(func(core *txn.Core) txn.Step {
-			return core.Init(transactionalID, timeout.Milliseconds(), txn.Identity(current), b.freshProducerID, b.nowMS())
-		})
-		if err := b.txns.run(e, s); err != nil {
-			return NoProducer, txnError(transactionalID, err)
-		}
-		if !s.Again {
-			return ProducerIdentity(s.Identity), nil
-		}
-	}
-}
-
-func txnError(id string, err error) error {
-	return fmt.Errorf("transactional id %q: %w", id, err)
-}
-
-// AddPartitionsToTxn begins a transaction if none is open, and adds partitions.
-// Adding one twice is no error and writes nothing.
-func (b *Broker) AddPartitionsToTxn(transactionalID string, id ProducerIdentity, tps []record.TopicPartition) error {
-	for _, tp := range tps {
-		if _, err := b.Partition(tp); err != nil {
-			return err
-		}
-	}
-	return b.addToTxn(transactionalID, id, tps)
-}
-
-func (b *Broker) addToTxn(transactionalID string, id ProducerIdentity, tps []record.TopicPartition) error {
-	if err := b.alive(); err != nil {
-		return err
-	}
-	e := b.txns.entry(transactionalID)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := b.txns.step(func(core *txn.Core) txn.Step {
-		return core.Add(transactionalID, txn.Identity(id), tps, b.nowMS())
-	})
-	if err := b.txns.run(e, s); err != nil {
-		return txnError(transactionalID, err)
-	}
-	return nil
-}
-
-// AddOffsetsToTxn adds the group's partition of __consumer_offsets to the transaction.
-func (b *Broker) AddOffsetsToTxn(transactionalID string, id ProducerIdentity, group string) error {
-	if err := b.ensureInternal(offsetsTopic); err != nil {
-		return err
-	}
-	p, err := b.internalPartition(offsetsTopic, group)
-	if err != nil {
-		return err
-	}
-	return b.addToTxn(transactionalID, id, []record.TopicPartition{p.tp})
-}
-
-// EndTxn commits or aborts. Under FlushCommit a commit first syncs, in parallel,
-// every partition that the transaction wrote and every input partition up to
-// the offset that it commits; then it syncs the decision, which is the
-// acknowledgement; readers advance before it returns. Repeating the same EndTxn
-// is no error. ErrUnknownOutcome: see there; any other error leaves the
-// transaction open or says that it is not the caller's. The identity returned
-// is the one to go on with.
-func (b *Broker) EndTxn(transactionalID string, id ProducerIdentity, commit bool) (ProducerIdentity, error) {
-	if err := b.alive(); err != nil {
-		return NoProducer, err
-	}
-	began := b.cfg.Now()
-	e := b.txns.entry(transactionalID)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := b.txns.step(func(core *txn.Core) txn.Step {
-		return core.End(transactionalID, txn.Identity(id), commit, began.UnixMilli())
-	})
-	if s.Err != nil {
-		return NoProducer, txnError(transactionalID, s.Err)
-	}
-	if s.Next == nil {
-		return ProducerIdentity(s.Identity), nil
-	}
-	if commit && b.cfg.Flush == FlushCommit {
-		if err := b.txns.syncForCommit(e, s.Next); err != nil {
-			return NoProducer, txnError(transactionalID, err)
-		}
-	}
-	s.Next.Ends = b.txns.ends(s.Next)
-	if err := b.txns.persist(&s); err != nil {
-		return NoProducer, txnError(transactionalID, err)
-	}
-	b.txns.apply(e, s)
-	if h := b.cfg.Hooks.TxnEnded; h != nil {
-		h(transactionalID, commit, b.cfg.Now().Sub(began))
-	}
-	if err := b.txns.writeMarkers(e, false); err != nil {
-		// Decided and acknowledged: the markers follow when the partition is back.
-		b.cfg.Logger.Warn("transaction is decided, but not all markers are written; trying again later",
-			"transactional_id", transactionalID, "err", err)
-	}
-	return ProducerIdentity(s.Identity), nil
-}
-
-// writeMarkers ends the decided transaction in its partitions. again says that
-// some may be written already: then a partition gets one only if the producer's
-// open transaction there is the decided one. e.mu is held.
-func (c *transactions) writeMarkers(e *txnEntry, again bool) error {
-	if err := c.mark(e, e.t, again); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.core.MarkersWritten(e.id)
-	e.t = c.core.Get(e.id)
-	return nil
-}
-
-// mark writes t's markers; the first error is returned after all were tried.
-func (c *transactions) mark(e *txnEntry, t *txn.Txn, again bool) error {
-	m := record.Marker{Type: record.AbortMarker, CoordinatorEpoch: c.b.coordinatorEpoch(t.TransactionalID)}
-	if t.State == txn.PrepareCommit {
-		m.Type = record.CommitMarker
-	}
-	var first error
-	for i, tp := range t.Partitions {
-		p, err := c.b.Partition(tp)
-		if err != nil {
-			continue // the topic is deleted
-		}
-		if again {
-			open, err := p.openTxn(t.ID)
-			end := t.EndAt(i)
-			other := end.Topic != [16]byte{} && end.Topic != p.topicID // deleted and made again
-			if err == nil && (open == nil || open.First >= end.Offset || other) {
-				continue
-			}
-		}
-		next, err := c.b.appendMarker(p, ProducerIdentity(t.Identity), m)
-		switch {
-		case err == nil:
-			e.unsynced[p] = next
-		case first == nil:
-			first = err
-		}
-	}
-	return first
-}
-
-// openTxn finds a producer's open transaction in the partition; nil if there is none.
-func (p *Partition) openTxn(pid record.ProducerID) (*segment.OngoingTxn, error) {
-	l, err := p.open()
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range l.Ongoing() {
-		if o.ProducerID == pid {
-			return &o, nil
-		}
-	}
-	return nil, nil
-}
-
-// appendMarker ends a producer's transaction in one partition, wakes its
-// readers, and settles the offsets that were pending there.
-func (b *Broker) appendMarker(p *Partition, who ProducerIdentity, m record.Marker) (record.Offset, error) {
-	if p.tp.Topic == offsetsTopic {
-		return b.groups.appendMarker(p, who, m)
-	}
-	return p.appendMarker(who, m)
-}
-
-func (p *Partition) appendMarker(who ProducerIdentity, m record.Marker) (record.Offset, error) {
-	l, err := p.open()
-	if err != nil {
-		return 0, err
-	}
-	res, err := l.AppendMarker(who.ID, who.Epoch, m, p.b.nowMS())
-	if err != nil {
-		return 0, p.wrap(err)
-	}
-	p.watchers.wake(true)
-	return res.Next, nil
 }

@@ -25,8 +25,7 @@ func (c *transactions) recover(newBoot bool) error {
 			continue
 		}
 		if e.t.State == t.State && e.t.Identity == t.Identity {
-			c.core.MarkersWritten(e.id)
-			e.t = c.core.Get(e.id)
+			c.change(e, func(core *txn.Core) { core.MarkersWritten(e.id) })
 		}
 	}
 	if newBoot {

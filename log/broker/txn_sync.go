@@ -197,8 +197,10 @@ func (c *transactions) tick() error {
 	c.mu.RUnlock()
 	var first error
 	for _, id := range due {
-		e := c.entry(id)
-		e.mu.Lock()
+		e := c.lock(id, false)
+		if e == nil {
+			continue
+		}
 		s := c.step(func(core *txn.Core) txn.Step { return core.Tick(id, now) })
 		if s.Next != nil && s.Next.State == txn.PrepareAbort {
 			c.b.cfg.Logger.Warn("transaction is over time and gets aborted", "transactional_id", id, "timeout_ms", s.Next.TimeoutMS)
@@ -206,7 +208,7 @@ func (c *transactions) tick() error {
 		if err := c.run(e, s); err != nil && first == nil {
 			first = txnError(id, err)
 		}
-		e.mu.Unlock()
+		c.unlock(e)
 	}
 	return first
 }

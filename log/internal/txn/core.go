@@ -12,6 +12,9 @@ type Config struct {
 	MaxTimeoutMS int64
 	// ExpiryMS forgets ids without an open transaction after so long without use.
 	ExpiryMS int64
+	// NewProducerID allocates a producer id that was never handed out. It is
+	// called at most once per event.
+	NewProducerID func() (record.ProducerID, error)
 }
 
 // Core holds every transactional id. Not safe for concurrent use.
@@ -40,7 +43,7 @@ type Step struct {
 	Markers bool
 	// Again: apply, write the markers, and then present the same request again.
 	Again bool
-	// Identity answers InitProducerID and EndTxn.
+	// Identity answers InitProducerID and EndTxn: the one to go on with.
 	Identity Identity
 	Err      error
 }
@@ -69,154 +72,6 @@ func (c *Core) Apply(s Step) {
 	}
 }
 
-// Init answers InitProducerID of a transactional id. fresh allocates a producer
-// id and is called at most once.
-func (c *Core) Init(id string, timeoutMS int64, current Identity, fresh func() (record.ProducerID, error), now int64) Step {
-	if timeoutMS <= 0 || timeoutMS > c.cfg.MaxTimeoutMS {
-		return fail(ErrInvalidTimeout)
-	}
-	t := c.ids[id]
-	if t == nil {
-		return c.initNew(&Txn{TransactionalID: id, LastEpoch: record.NoProducerEpoch, StartMS: record.NoTimestamp}, timeoutMS, fresh, now)
-	}
-	if current != NoIdentity {
-		// KIP-360: only the owner, or the owner before the last bump, may go on.
-		if current.ID != t.ID || (current.Epoch != t.Epoch && current.Epoch != t.LastEpoch) {
-			return fail(ErrProducerFenced)
-		}
-	}
-	switch {
-	case t.State.prepared():
-		return fail(ErrConcurrentTransactions)
-	case t.State == Ongoing:
-		s := c.fence(t, now)
-		if current.Epoch != t.Epoch {
-			s.Next.LastEpoch = record.NoProducerEpoch // a newcomer: the old owner must not come back
-		}
-		s.Again = true
-		return s
-	case current != NoIdentity && current.Epoch == t.LastEpoch && current.Epoch != t.Epoch:
-		// The bump was made already, by a timeout or by this request's first try.
-		return c.reinit(t, t.Epoch, t.LastEpoch, timeoutMS, fresh, now)
-	}
-	last := record.NoProducerEpoch
-	if current != NoIdentity {
-		last = t.Epoch
-	}
-	if t.Epoch >= maxEpoch-1 {
-		return c.initNew(t, timeoutMS, fresh, now)
-	}
-	return c.reinit(t, t.Epoch+1, last, timeoutMS, fresh, now)
-}
-
-// initNew gives an id a new producer id at epoch 0.
-func (c *Core) initNew(t *Txn, timeoutMS int64, fresh func() (record.ProducerID, error), now int64) Step {
-	pid, err := fresh()
-	if err != nil {
-		return fail(err)
-	}
-	n := t.clone()
-	n.ID = pid
-	return c.reinit(n, 0, record.NoProducerEpoch, timeoutMS, fresh, now)
-}
-
-func (c *Core) reinit(t *Txn, epoch, last record.ProducerEpoch, timeoutMS int64, fresh func() (record.ProducerID, error), now int64) Step {
-	if epoch == maxEpoch {
-		return c.initNew(t, timeoutMS, fresh, now)
-	}
-	n := t.clone()
-	n.Epoch, n.LastEpoch, n.TimeoutMS = epoch, last, int32(timeoutMS)
-	n.State, n.Partitions, n.Ends, n.Unlogged = Empty, nil, nil, false
-	n.StartMS, n.UpdateMS = record.NoTimestamp, now
-	return Step{Next: n, Sync: true, Identity: n.Identity}
-}
-
-// fence decides to abort an ongoing transaction and raises the epoch, so that
-// its producer's later requests are refused.
-func (c *Core) fence(t *Txn, now int64) Step {
-	n := t.clone()
-	n.LastEpoch = t.Epoch
-	n.Epoch++
-	n.State, n.UpdateMS = PrepareAbort, now
-	return Step{Next: n, Markers: true}
-}
-
-// owned finds the id and checks that the producer owns it.
-func (c *Core) owned(id string, who Identity) (*Txn, error) {
-	t := c.ids[id]
-	switch {
-	case t == nil || t.ID != who.ID:
-		return nil, ErrUnknownProducerID
-	case t.Epoch == who.Epoch:
-		return t, nil
-	case who.Epoch == t.LastEpoch:
-		return nil, ErrInvalidProducerEpoch // may initialise again (KIP-588)
-	}
-	return nil, ErrProducerFenced
-}
-
-// Add adds partitions, beginning a transaction if none is open.
-func (c *Core) Add(id string, who Identity, tps []record.TopicPartition, now int64) Step {
-	t, err := c.owned(id, who)
-	if err != nil {
-		return fail(err)
-	}
-	switch t.State {
-	case PrepareCommit, PrepareAbort:
-		return fail(ErrConcurrentTransactions)
-	case Ongoing:
-		all, more := t.union(tps)
-		if !more {
-			return Step{}
-		}
-		n := t.clone()
-		n.Partitions, n.UpdateMS = all, now
-		return Step{Next: n}
-	}
-	n := t.clone()
-	n.Partitions = nil
-	n.Partitions, _ = n.union(tps)
-	n.State, n.Ends, n.Unlogged = Ongoing, nil, false
-	n.StartMS, n.UpdateMS = now, now
-	return Step{Next: n}
-}
-
-// End decides a transaction. The caller fills in Next.Ends before it appends a
-// PrepareCommit or PrepareAbort.
-func (c *Core) End(id string, who Identity, commit bool, now int64) Step {
-	t, err := c.owned(id, who)
-	if err != nil {
-		return fail(err)
-	}
-	done := t.State == CompleteCommit && commit || t.State == CompleteAbort && !commit
-	switch {
-	case done: // repeated
-		return Step{Identity: t.Identity}
-	case t.State.prepared():
-		return fail(ErrConcurrentTransactions)
-	case t.State != Ongoing:
-		return fail(ErrInvalidTxnState)
-	}
-	n := t.clone()
-	n.State, n.UpdateMS = PrepareAbort, now
-	if commit {
-		n.State = PrepareCommit
-	}
-	return Step{Next: n, Sync: commit, Markers: true, Identity: n.Identity}
-}
-
-// MarkersWritten says that every marker of the id's decision is appended.
-func (c *Core) MarkersWritten(id string) {
-	t := c.ids[id]
-	if t == nil || !t.State.prepared() {
-		return
-	}
-	n := t.clone()
-	n.State += CompleteCommit - PrepareCommit
-	n.Unlogged = true
-	c.ids[id] = n
-}
-
 // Complete records the end of a transaction whose markers are on disk.
 func (c *Core) Complete(id string, now int64) Step {
 	t := c.ids[id]
@@ -224,6 +79,7 @@ func (c *Core) Complete(id string, now int64) Step {
 		return Step{}
 	}
 	n := t.clone()
+	n.Previous = t.Previous // the change was made when the markers were written; this is its record
 	n.Partitions, n.Ends, n.Unlogged, n.UpdateMS = nil, nil, false, now
 	return Step{Next: n}
 }
@@ -266,31 +122,4 @@ func (c *Core) Tick(id string, now int64) Step {
 		return Step{Next: n, Tombstone: true}
 	}
 	return Step{}
-}
-
-// NewBoot fences an id after a new boot of the machine: writes that nobody had
-// synced may be gone, so an open transaction is aborted, and whoever believes
-// to be in one is refused. seen is the greatest epoch of the id's producer in
-// any partition: more than the coordinator's if a power cut took records of
-// the coordinator's under flush=os.
-func (c *Core) NewBoot(id string, seen record.ProducerEpoch, now int64) Step {
-	t := c.ids[id]
-	if t != nil && seen > t.Epoch {
-		t = t.clone()
-		t.Epoch = min(seen, maxEpoch-1)
-	}
-	switch {
-	case t == nil || t.State.prepared():
-		return Step{}
-	case t.State == Ongoing:
-		return c.fence(t, now)
-	case t.Epoch == maxEpoch:
-		return Step{} // nobody was ever given this epoch
-	}
-	n := t.clone()
-	n.LastEpoch = t.Epoch
-	n.Epoch++
-	n.State, n.Partitions, n.Ends, n.Unlogged = Empty, nil, nil, false
-	n.UpdateMS = now
-	return Step{Next: n, Sync: true}
 }

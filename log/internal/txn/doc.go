@@ -25,7 +25,14 @@
 // decision (tag 10000 of each topic; Kafka's readers pass over it): an open
 // transaction of the producer that begins below it is the decided one.
 //
+// Two protocols work side by side. By the first, producers add partitions by
+// requests of their own and keep their epoch; by KIP-890's (EndAndBump, and Add
+// from a produce request) each decision raises the epoch, so that a request
+// that is late belongs to no later transaction, and one that is repeated is
+// recognised by its epoch. The one above the last epoch serves for markers only:
+// then the producer goes on with a new id (Next, Previous).
+//
 // Formats: docs/format/data-directory.md, "__transaction_state". Protocol:
 // KIP-98, KIP-360 (recovery after errors), KIP-447, KIP-588 (timeouts do not
-// fence for good).
+// fence for good), KIP-890 (epochs for each transaction).
 package txn

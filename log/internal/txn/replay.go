@@ -39,6 +39,8 @@ func (s *Step) Record() (key, value []byte) {
 	v.State = kmsg.TransactionState(t.State)
 	v.Topics = topics(t)
 	v.LastUpdateTimestamp, v.StartTimestamp = t.UpdateMS, t.StartMS
+	v.PreviousProducerID, v.NextProducerID = int64(t.Previous), int64(t.Next)
+	v.ClientTransactionVersion = t.Version
 	return key, v.AppendTo(nil)
 }
 
@@ -91,6 +93,9 @@ func Decode(key, value []byte) (id string, t *Txn, err error) {
 		TransactionalID: k.TransactionalID,
 		Identity:        Identity{record.ProducerID(v.ProducerID), record.ProducerEpoch(v.ProducerEpoch)},
 		LastEpoch:       record.NoProducerEpoch,
+		Previous:        record.ProducerID(v.PreviousProducerID),
+		Next:            record.ProducerID(v.NextProducerID),
+		Version:         v.ClientTransactionVersion,
 		TimeoutMS:       v.TimeoutMillis, State: State(v.State),
 		StartMS: v.StartTimestamp, UpdateMS: v.LastUpdateTimestamp,
 	}

@@ -22,6 +22,9 @@ const (
 
 var stateNames = [...]string{"Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort", "Dead"}
 
+// StateNames are the names of all states, by number.
+func StateNames() []string { return stateNames[:] }
+
 func (s State) String() string {
 	if s < 0 || int(s) >= len(stateNames) {
 		return fmt.Sprintf("State(%d)", int8(s))
@@ -30,6 +33,19 @@ func (s State) String() string {
 }
 
 func (s State) prepared() bool { return s == PrepareCommit || s == PrepareAbort }
+
+// is says whether a decision was a commit, or an abort; false if none was made.
+func (s State) is(commit bool) bool {
+	if commit {
+		return s == PrepareCommit || s == CompleteCommit
+	}
+	return s == PrepareAbort || s == CompleteAbort
+}
+
+// bumping is the transaction version (Kafka's feature transaction.version) whose
+// decisions raise the epoch, KIP-890's; what stands in records of the first
+// protocol is 0.
+const bumping = 2
 
 // Identity is a producer id with its epoch.
 type Identity struct {
@@ -49,10 +65,21 @@ const maxEpoch record.ProducerEpoch = 32767
 // after the lock that guards the Core is released.
 type Txn struct {
 	TransactionalID string
+	// Identity owns the id. While a decision's markers are written it is that of
+	// the markers: by KIP-890's protocol one epoch above the owner's.
 	Identity
 	// LastEpoch was handed out before Epoch, to a producer that may go on with it
 	// (KIP-360, KIP-588); NoProducerEpoch if nobody may. In memory only.
-	LastEpoch  record.ProducerEpoch
+	LastEpoch record.ProducerEpoch
+	// Previous had the id before the last change of state: ID, but where that
+	// change gave a new one.
+	Previous record.ProducerID
+	// Next owns the id, at epoch 0, once the markers of the decision are written,
+	// for the epochs of ID are used up; NoProducerID if ID goes on.
+	Next record.ProducerID
+	// Version is 2 if the open transaction or the last decision is of KIP-890's
+	// protocol, 0 if of the first.
+	Version    int16
 	TimeoutMS  int32
 	State      State
 	Partitions []record.TopicPartition // sorted
@@ -90,10 +117,27 @@ func Compare(a, b record.TopicPartition) int {
 	return int(a.Partition) - int(b.Partition)
 }
 
+func newTxn(id string) *Txn {
+	return &Txn{
+		TransactionalID: id, Identity: NoIdentity, LastEpoch: record.NoProducerEpoch,
+		Previous: record.NoProducerID, Next: record.NoProducerID, StartMS: record.NoTimestamp,
+	}
+}
+
+// clone is what an event makes a new state from.
 func (t *Txn) clone() *Txn {
 	c := *t
+	c.Previous = t.ID
 	return &c
 }
+
+// begin sets the state of an id whose last transaction is over.
+func (t *Txn) begin(s State, tps []record.TopicPartition) {
+	t.State, t.Partitions, t.Ends, t.Unlogged = s, tps, nil, false
+}
+
+// Implicit says whether the open transaction is of KIP-890's protocol.
+func (t *Txn) Implicit() bool { return t.Version >= bumping }
 
 // union returns the sorted union of t's partitions and tps, and whether it is larger.
 func (t *Txn) union(tps []record.TopicPartition) ([]record.TopicPartition, bool) {

@@ -1,8 +1,10 @@
 package txn
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -63,11 +65,27 @@ type script struct {
 	log  [][2][]byte
 	ends record.Offset
 	lost bool // the next append fails
+
+	noIDs bool // allocation of producer ids fails
 }
 
 func newScript() *script {
-	return &script{core: New(Config{MaxTimeoutMS: 100_000, ExpiryMS: 1_000_000}), now: 1000, next: 7}
+	s := &script{now: 1000, next: 7}
+	s.core = s.newCore()
+	return s
 }
+
+func (s *script) newCore() *Core {
+	return New(Config{MaxTimeoutMS: 100_000, ExpiryMS: 1_000_000, NewProducerID: func() (record.ProducerID, error) {
+		if s.noIDs {
+			return 0, errNoIDs
+		}
+		s.next++
+		return s.next - 1, nil
+	}})
+}
+
+var errNoIDs = errors.New("no producer ids")
 
 func identity(s string) Identity {
 	a, b, ok := strings.Cut(s, "/")
@@ -110,11 +128,24 @@ func (s *script) run(a []string) string {
 		s.core.ids[arg(1)] = t
 		return ""
 	case "init": // id timeout current
-		return s.step(s.core.Init(arg(1), number(2), identity(arg(3)), func() (record.ProducerID, error) { s.next++; return s.next - 1, nil }, s.now))
+		return s.step(s.core.Init(arg(1), number(2), identity(arg(3)), s.now))
 	case "add":
-		return s.step(s.core.Add(arg(1), identity(arg(2)), partitions(a[3:]), s.now))
+		return s.step(s.core.Add(arg(1), identity(arg(2)), partitions(a[3:]), false, s.now))
+	case "join": // as a produce request of KIP-890's protocol
+		return s.step(s.core.Add(arg(1), identity(arg(2)), partitions(a[3:]), true, s.now))
+	case "verify":
+		t, err := s.core.Verify(arg(1), identity(arg(2)))
+		if err != nil {
+			return "error: " + err.Error()
+		}
+		return fmt.Sprintf("%v %v", t.State, t.Has(partitions(a[3:])[0]))
 	case "end":
 		return s.step(s.core.End(arg(1), identity(arg(2)), arg(3) == "commit", s.now))
+	case "bump": // end by KIP-890's protocol
+		return s.step(s.core.EndAndBump(arg(1), identity(arg(2)), arg(3) == "commit", s.now))
+	case "noids":
+		s.noIDs = arg(1) == "on"
+		return ""
 	case "markers":
 		s.core.MarkersWritten(arg(1))
 		return s.show(s.core.Get(arg(1)))
@@ -133,7 +164,7 @@ func (s *script) run(a []string) string {
 	case "show":
 		return s.show(s.core.Get(arg(1)))
 	case "replay": // a new coordinator over the same log
-		s.core = New(s.core.cfg)
+		s.core = s.newCore()
 		for _, r := range s.log {
 			if err := s.core.Replay(r[0], r[1]); err != nil {
 				return err.Error()
@@ -175,6 +206,7 @@ func (s *script) step(st Step) string {
 		}
 		s.log = append(s.log, [2][]byte{key, value})
 		s.core.Apply(st)
+		s.checkRecord(&out, st.Next)
 		if st.Tombstone {
 			fmt.Fprintf(&out, "%s tombstone of %s\n", verb, st.Next.TransactionalID)
 		} else {
@@ -196,6 +228,26 @@ func (s *script) step(st Step) string {
 	return out.String()
 }
 
+// checkRecord says so if the log does not hold what was applied: a coordinator
+// that stops after any record must come back with the same.
+func (s *script) checkRecord(out io.Writer, t *Txn) {
+	c := s.newCore()
+	for _, r := range s.log {
+		if err := c.Replay(r[0], r[1]); err != nil {
+			fmt.Fprintln(out, "REPLAY FAILS:", err)
+		}
+	}
+	found, expected := c.Get(t.TransactionalID), s.core.Get(t.TransactionalID)
+	if expected != nil {
+		e := *expected
+		e.LastEpoch = record.NoProducerEpoch // in memory only
+		expected = &e
+	}
+	if s.show(found) != s.show(expected) || found != nil && (found.TimeoutMS != t.TimeoutMS || found.StartMS != t.StartMS || found.UpdateMS != t.UpdateMS) {
+		fmt.Fprintln(out, "REPLAY DIFFERS:", s.show(found))
+	}
+}
+
 func (s *script) show(t *Txn) string {
 	if t == nil {
 		return "none"
@@ -206,6 +258,15 @@ func (s *script) show(t *Txn) string {
 		if t.Ends != nil {
 			out += fmt.Sprintf("<%d", t.Ends[i].Offset)
 		}
+	}
+	if t.Implicit() {
+		out += " v2"
+	}
+	if t.Next != record.NoProducerID {
+		out += fmt.Sprintf(" next=%d", t.Next)
+	}
+	if t.Previous != t.ID && t.Previous != record.NoProducerID {
+		out += fmt.Sprintf(" previous=%d", t.Previous)
 	}
 	if t.LastEpoch != record.NoProducerEpoch {
 		out += fmt.Sprintf(" last=%d", t.LastEpoch)
