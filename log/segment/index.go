@@ -45,6 +45,12 @@ var blockPool = sync.Pool{New: func() any { return new([searchBlock]byte) }}
 
 // search finds the last entry whose key is not above k.
 func (x *index) search(k int64) (e entry, ok bool, err error) {
+	return x.searchFunc(func(b []byte) bool { return x.key(b) <= k })
+}
+
+// searchFunc finds the last entry for which below is true; it is true for a
+// first part of the entries.
+func (x *index) searchFunc(below func(entry []byte) bool) (e entry, ok bool, err error) {
 	n := x.entries.Load()
 	if n == 0 {
 		return e, false, nil
@@ -64,7 +70,7 @@ func (x *index) search(k int64) (e entry, ok bool, err error) {
 		if _, err := f.ReadAt(b, mid*x.entrySize); err != nil {
 			return e, false, err
 		}
-		if x.key(b) <= k {
+		if below(b) {
 			lo = mid
 		} else {
 			hi = mid
@@ -76,7 +82,7 @@ func (x *index) search(k int64) (e entry, ok bool, err error) {
 	}
 	for i := int64(0); i < hi-lo; i++ {
 		at := b[i*x.entrySize : (i+1)*x.entrySize]
-		if x.key(at) > k {
+		if !below(at) {
 			break
 		}
 		copy(e[:], at)
@@ -146,7 +152,10 @@ func appendTimeEntry(dst []byte, base record.Offset, timestamp int64, offset rec
 	return binary.BigEndian.AppendUint32(dst, uint32(offset-base))
 }
 
-func (e *entry) position() int64 { return int64(binary.BigEndian.Uint32(e[4:])) }
+// indexedAt is the position in an offset index's entry.
+func indexedAt(b []byte) int64 { return int64(binary.BigEndian.Uint32(b[4:])) }
+
+func (e *entry) position() int64 { return indexedAt(e[:]) }
 func (e *entry) timestamp() int64 {
 	return int64(binary.BigEndian.Uint64(e[:]))
 }
