@@ -254,7 +254,7 @@ func (l *Log) applyChecked(h *record.BatchHeader, r *request) error {
 		}
 		return nil
 	}
-	if err := l.producers.checkData(h, r.opts.Coordinator); err != nil {
+	if err := l.producers.checkData(h, r.opts); err != nil {
 		return err
 	}
 	l.producers.applyData(h, r.opts.Now)

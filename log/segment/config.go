@@ -32,6 +32,8 @@ type Settings struct {
 	RetentionAge       time.Duration // Retain removes segments whose largest timestamp is older; 0 or less: no limit
 	DeleteRetention    time.Duration // tombstones and markers stay this long after first being cleaned; 0: 24 h, negative: none
 	MinCompactionLag   time.Duration // records younger than this are not compacted; 0
+	SegmentJitter      time.Duration // each segment rolls by up to so much before SegmentAge; 0
+	DeleteDelay        time.Duration // files of removed segments stay so long, renamed; 0
 }
 
 // Hooks observe; nil is off. They are called per batch or seldomer and must not call back.
@@ -98,6 +100,11 @@ type AppendOptions struct {
 	// Coordinator marks batches of our own coordinators (offset commits inside a
 	// transaction): they have no sequences, so only the producer's epoch is checked.
 	Coordinator bool
+	// FromZero refuses a producer that the partition does not know and whose first
+	// sequence is not 0: it lost a batch. Without it any sequence goes, for all of
+	// the producer's batches may have been deleted; by KIP-890's protocol sequences
+	// begin anew with each transaction.
+	FromZero bool
 }
 
 // AppendResult of Append: where the batches stand.

@@ -132,15 +132,18 @@ func (s *producers) duplicate(h *record.BatchHeader) (batchMeta, bool) {
 
 // checkData applies the producer's rules to a data batch before it is appended
 // (Kafka's ProducerAppendInfo): epoch, sequence, transaction.
-func (s *producers) checkData(h *record.BatchHeader, coordinator bool) error {
+func (s *producers) checkData(h *record.BatchHeader, o AppendOptions) error {
 	p := s.byID[h.ProducerID]
 	if p == nil {
+		if o.FromZero && h.BaseSequence != 0 {
+			return s.fail(h.ProducerID, ErrOutOfOrderSequence, "base sequence 0 of a producer that the partition does not know", h.BaseSequence)
+		}
 		return nil // its batches may all have been deleted: any sequence goes
 	}
 	if h.ProducerEpoch < p.epoch {
 		return s.fail(h.ProducerID, ErrProducerEpoch, fmt.Sprintf("epoch %d or higher", p.epoch), h.ProducerEpoch)
 	}
-	if !coordinator {
+	if !o.Coordinator {
 		if err := s.checkSequence(p, h); err != nil {
 			return err
 		}
@@ -162,10 +165,21 @@ func (s *producers) checkSequence(p *producer, h *record.BatchHeader) error {
 		}
 	}
 	if h.BaseSequence != expected {
+		if h.ProducerEpoch == p.epoch && p.n > 0 && precedes(h.LastSequence(), p.batches[0].firstSeq()) {
+			return s.fail(h.ProducerID, ErrDuplicateSequence,
+				fmt.Sprintf("base sequence %d in epoch %d", expected, h.ProducerEpoch), h.BaseSequence)
+		}
 		return s.fail(h.ProducerID, ErrOutOfOrderSequence,
 			fmt.Sprintf("base sequence %d in epoch %d", expected, h.ProducerEpoch), h.BaseSequence)
 	}
 	return nil
+}
+
+// precedes compares sequences, which begin again with 0 after the greatest: one
+// of two is before the other if the way there is the shorter one.
+func precedes(a, b int32) bool {
+	way := (int64(b) - int64(a)) & math.MaxInt32
+	return way != 0 && way < 1<<30
 }
 
 // checkMarker applies the rules for an end-of-transaction marker.

@@ -192,7 +192,7 @@ func (tr *transcript) append(m map[string]string) {
 		k, v, has := strings.Cut(pair, ":")
 		recs = append(recs, kv{key: k, value: v, null: !has, time: num(m, "time", 1)})
 	}
-	res, err := tr.l.Append(buildBatch(tr.t, o, recs...), AppendOptions{Now: 1})
+	res, err := tr.l.Append(buildBatch(tr.t, o, recs...), AppendOptions{Now: 1, FromZero: m["fromzero"] != ""})
 	if err == nil && res.Duplicate {
 		tr.say("duplicate of [%d, %d)", res.Base, res.Next)
 	}
