@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
@@ -30,36 +31,97 @@ type ProduceResult struct {
 	Duplicate bool
 }
 
-// Produce appends one or more whole record batches. It writes base offset and
-// leader epoch into them and does not keep them. A transactional batch must
-// belong to an ongoing transaction to which this partition was added; all
-// batches of a call are of one producer, and transactional or not.
+// Produce appends one or more whole record batches and waits for what acks
+// says; see Append.
 func (p *Partition) Produce(batches []byte, acks Acks) (ProduceResult, error) {
-	l, err := p.open()
+	res, wait, err := p.Append(batches)
+	if err == nil && acks == AcksAll {
+		err = wait.Wait()
+	}
 	if err != nil {
 		return ProduceResult{}, err
 	}
+	return res, nil
+}
+
+// Unsynced is an append that is in the page cache; the zero value waits for nothing.
+type Unsynced struct {
+	p    *Partition
+	l    *segment.Log
+	upTo record.Offset
+}
+
+// Done says that Wait would return nil at once.
+func (u *Unsynced) Done() bool { return u.l == nil || u.l.Durable() >= u.upTo }
+
+// Wait returns when the append is as durable as acks=all says; one fdatasync
+// serves all who wait. An error means that nobody knows: the partition is offline.
+func (u *Unsynced) Wait() error {
+	if u.Done() {
+		return nil
+	}
+	return u.p.syncTo(u.l, u.upTo)
+}
+
+// WaitAll waits for several appends, their syncs side by side, and puts the
+// errors into errs, which is as long.
+func (b *Broker) WaitAll(waits []Unsynced, errs []error) {
+	var wg sync.WaitGroup
+	var last *Unsynced
+	at, slots := 0, make(chan struct{}, b.cfg.SyncParallelism)
+	for i := range waits {
+		if waits[i].Done() {
+			continue
+		}
+		if last != nil {
+			u, err := last, &errs[at]
+			slots <- struct{}{}
+			wg.Go(func() {
+				*err = u.Wait()
+				<-slots
+			})
+		}
+		last, at = &waits[i], i
+	}
+	if last != nil {
+		errs[at] = last.Wait() // one of them here: mostly it is the only one
+	}
+	wg.Wait()
+}
+
+// Append appends one or more whole record batches to the page cache: readers
+// see them when it returns. It writes base offset and leader epoch into them
+// and does not keep them. What acks=all must wait for is in the second result,
+// so that the caller may append more meanwhile; a batch inside a transaction
+// waits for nothing, the commit makes it durable. A transactional batch must
+// belong to an ongoing transaction to which this partition was added; all
+// batches of a call are of one producer, and transactional or not.
+func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
+	l, err := p.open()
+	if err != nil {
+		return ProduceResult{}, Unsynced{}, err
+	}
 	records, h, err := countRecords(batches)
 	if err != nil {
-		return ProduceResult{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
+		return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
 	}
 	s := p.settings.Load()
 	if s.recompress {
 		if batches, err = recompress(batches, s.codec); err != nil {
-			return ProduceResult{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
+			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
 		}
 	}
 	if h.Transactional() {
 		// Held over the append, so that no batch can slip behind its own marker.
 		e, err := p.b.txns.enter(ProducerIdentity{h.ProducerID, h.ProducerEpoch}, p.tp)
 		if err != nil {
-			return ProduceResult{}, &PartitionError{p.tp, err}
+			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, err}
 		}
 		defer e.mu.RUnlock()
 	}
 	res, err := l.Append(batches, segment.AppendOptions{Now: p.b.nowMS(), LogAppendTime: s.logAppendTime})
 	if err != nil {
-		return ProduceResult{}, p.wrap(err)
+		return ProduceResult{}, Unsynced{}, p.wrap(err)
 	}
 	if !res.Duplicate {
 		p.watchers.wake(!h.Transactional())
@@ -67,15 +129,14 @@ func (p *Partition) Produce(batches []byte, acks Acks) (ProduceResult, error) {
 			hook(p.tp, records, len(batches))
 		}
 	}
-	if acks == AcksAll && !h.Transactional() && s.flush == FlushCommit {
-		if err := p.syncTo(l, res.Next); err != nil {
-			return ProduceResult{}, err
-		}
+	var wait Unsynced
+	if !h.Transactional() && s.flush == FlushCommit {
+		wait = Unsynced{p, l, res.Next}
 	}
 	return ProduceResult{
 		BaseOffset: res.Base, NextOffset: res.Next, Epoch: res.Epoch,
 		LogAppendTime: res.LogAppendTime, LogStart: l.Start(), Duplicate: res.Duplicate,
-	}, nil
+	}, wait, nil
 }
 
 // countRecords reads the headers and checks that the batches belong together.
