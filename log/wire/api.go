@@ -27,7 +27,9 @@ type api struct {
 // apis is what is served, by key. docs/PROTOCOL.md is generated from it.
 var apis = [...]api{
 	{key: 3, min: 0, max: 13, handle: handleMetadata, notes: "topic ids, look-up by id, creation at first use"},
+	{key: 17, min: 0, max: 1, handle: handleSaslHandshake, before: true, notes: "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; bare tokens after version 0"},
 	{key: 18, min: 0, max: 4, handle: handleApiVersions, before: true, notes: "an unknown version is answered as version 0 with UNSUPPORTED_VERSION"},
+	{key: 36, min: 0, max: 2, handle: handleSaslAuthenticate, notes: "session lifetime and re-authentication from version 1"},
 }
 
 // advertised is the lowest version that ApiVersions shows. Produce is shown from

@@ -52,6 +52,9 @@ type Config struct {
 	// Now is the wall clock of throttling and metrics; time.Now.
 	Now func() time.Time
 
+	// Security says who may come and what they may do; nobody is asked by default.
+	Security Security
+
 	Hooks  Hooks
 	Logger *slog.Logger // discards
 }
@@ -121,6 +124,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxInFlightBytes < int64(c.MaxRequestBytes) {
 		errs = append(errs, fmt.Errorf("MaxInFlightBytes is %d, expected at least MaxRequestBytes %d", c.MaxInFlightBytes, c.MaxRequestBytes))
+	}
+	if err := c.Security.validate(c.Listeners); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -34,6 +34,8 @@ type conn struct {
 	// principal is who authenticated ("User:name"); "User:ANONYMOUS" before and without.
 	principal string
 
+	sasl *sasl // nil on listeners without SASL
+
 	ctx    context.Context // ends with the connection or the server
 	cancel context.CancelFunc
 
@@ -80,7 +82,11 @@ func newConn(s *Server, b *bound, nc net.Conn) *conn {
 	} else {
 		c.tcp, _ = nc.(*net.TCPConn)
 	}
-	c.in = frameReader{nc: c.nc, max: s.cfg.MaxRequestBytes}
+	c.in = frameReader{nc: c.nc, min: minHeader, max: s.cfg.MaxRequestBytes}
+	if len(b.SASL) > 0 {
+		c.sasl = &sasl{offered: b.SASL}
+		c.in.max = min(c.in.max, maxBeforeAuth)
+	}
 	return c
 }
 
@@ -116,6 +122,9 @@ func (c *conn) handshake() error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return c.fail(ClosedAuth, fmt.Errorf("TLS handshake: %w", err))
 	}
+	if err := c.certified(t); err != nil {
+		return c.fail(ClosedAuth, err)
+	}
 	return nil
 }
 
@@ -135,13 +144,19 @@ func (c *conn) next() error {
 	if err != nil {
 		return err
 	}
+	if c.sasl != nil && c.sasl.raw {
+		return c.rawToken(&fr)
+	}
 	r := &request{conn: c, frame: fr, arrived: c.srv.cfg.Now()}
 	resp, err := c.dispatch(r)
 	if err != nil {
 		r.frame.release()
 		return err
 	}
-	return c.answer(r, resp)
+	if err := c.answer(r, resp); err != nil || r.last == nil {
+		return err
+	}
+	return c.fail(ClosedAuth, r.last)
 }
 
 // dispatch decodes a request and runs its handler.
@@ -155,6 +170,8 @@ func (c *conn) dispatch(r *request) (resp kmsg.Response, err error) {
 	switch {
 	case r.api == nil:
 		return nil, malformed("an API key that is served", h.key)
+	case c.sasl != nil && c.admits(r.api) != nil:
+		return nil, c.failure.Load().err
 	case h.key == keyApiVersions && (h.version < r.api.min || h.version > r.api.max):
 		return unsupportedApiVersions(c.srv), nil
 	case h.version < r.api.min || h.version > r.api.max:

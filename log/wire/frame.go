@@ -69,6 +69,7 @@ const maxPooled = 4 << 20
 // frameReader reads frames from a connection through a small buffer.
 type frameReader struct {
 	nc   net.Conn
+	min  int32 // smallest size of a frame
 	max  int32
 	buf  []byte // [from:to] is read and not used
 	from int
@@ -87,8 +88,8 @@ func (f *frameReader) size() (int, error) {
 		}
 	}
 	n := int32(binary.BigEndian.Uint32(f.buf[f.from:]))
-	if n < minHeader || n > f.max {
-		return 0, malformed(fmt.Sprintf("a size from %d to %d bytes (socket.request.max.bytes)", minHeader, f.max), n)
+	if n < f.min || n > f.max {
+		return 0, malformed(fmt.Sprintf("a size from %d to %d bytes (socket.request.max.bytes)", f.min, f.max), n)
 	}
 	f.from += 4
 	return int(n), nil

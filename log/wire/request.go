@@ -23,6 +23,7 @@ type request struct {
 	frame       frame
 	errors      int // error codes put into the answer; see fail
 	wait        func() kmsg.Response
+	last        error // set: the connection ends with this once the answer is written
 }
 
 // version of the request.

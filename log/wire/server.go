@@ -26,6 +26,7 @@ type Server struct {
 	byKey      []*api
 	memory     *semaphore.Weighted // bytes of requests in flight
 	authorizer *authorizer         // nil: everything is allowed
+	security   *security
 	bound      []*bound
 	ctx        context.Context // of every handler; ends when draining begins
 	cancel     context.CancelFunc
@@ -62,6 +63,9 @@ func New(cfg Config) (*Server, error) {
 		conns:  map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
 	}
 	s.byKey = indexTable(s.table)
+	if err := s.secure(); err != nil {
+		return nil, err
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
