@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,11 @@ func runConfig(cmd *cobra.Command, _ []string) error {
 	}
 	var all []printedSetting
 	for _, k := range knownSettings {
-		all = append(all, printedSetting{k.key, s.GetString(k.key), s.source[k.key], settingPlaces.EnvName(k.key)})
+		value := s.GetString(k.key)
+		if value != "" && slices.Contains(secretSettings, k.key) {
+			value = "(not shown)"
+		}
+		all = append(all, printedSetting{k.key, value, s.source[k.key], settingPlaces.EnvName(k.key)})
 	}
 	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)

@@ -13,12 +13,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -45,11 +47,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "millstream: %v\n", err)
+		complain(stderr, err)
 		return 2
 	case errors.Is(err, errFound):
 		return 1
 	}
-	fmt.Fprintf(stderr, "millstream: %v\n", err)
+	complain(stderr, err)
 	return 1
+}
+
+// complain prints each of the errors that were joined on a line of its own.
+func complain(stderr io.Writer, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(stderr, "millstream:", line)
+	}
 }

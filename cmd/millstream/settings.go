@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,28 @@ var knownSettings = []setting{
 	{"checkpoint-interval", 5 * time.Second, "time between checkpoints of a task"},
 	{"workers", 0, "goroutines that run tasks; 0: one per core"},
 	{"partitions", 6, "partitions of topics that do not exist yet"},
+	{"listen", "127.0.0.1:9092", "serve: where to listen: [PROTOCOL://]HOST:PORT, several with commas; PLAINTEXT (default), SSL, SASL_PLAINTEXT, SASL_SSL"},
+	{"advertise", "", "serve: what clients are told to connect to, HOST:PORT for each listener; default: where it listens"},
+	{"insecure", false, "serve: allow listeners beyond loopback without TLS"},
+	{"http", "", "serve: HOST:PORT of /metrics, /healthz and /readyz; default: none"},
+	{"pprof", false, "serve: /debug/pprof on --http too"},
+	{"log-level", "warn", "serve: what is logged to stderr: debug, info, warn or error"},
+	{"brokers", "127.0.0.1:9092", "brokers to connect to, HOST:PORT, several with commas"},
+	{"tls", false, "connect with TLS (implied by --ca, --cert)"},
+	{"ca", "", "PEM file of the authorities that sign brokers' certificates; default: the system's"},
+	{"cert", "", "PEM file of the certificate to show to brokers"},
+	{"key", "", "PEM file of its key"},
+	{"sasl", "", "log in with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+	{"user", "", "name to log in with"},
+	{"password", "", "password to log in with; better in MILLSTREAM_PASSWORD or the settings file"},
+	{"timeout", 10 * time.Second, "how long a request to the brokers may take"},
 }
+
+// shorthands of flags.
+var shorthands = map[string]string{"brokers": "b"}
+
+// secretSettings are never printed.
+var secretSettings = []string{"password"}
 
 // settingPlaces is where they may stand, beside the command line.
 var settingPlaces = places.Config{Known: settingKeys(), EnvPrefix: "MILLSTREAM_", File: "millstream.yaml", Optional: true}
@@ -50,9 +72,11 @@ func addSettings(cmd *cobra.Command, keys ...string) {
 		}
 		switch def := s.def.(type) {
 		case string:
-			cmd.Flags().String(s.key, def, s.help)
+			cmd.Flags().StringP(s.key, shorthands[s.key], def, s.help)
 		case int:
 			cmd.Flags().Int(s.key, def, s.help)
+		case bool:
+			cmd.Flags().Bool(s.key, def, s.help)
 		case time.Duration:
 			cmd.Flags().Duration(s.key, def, s.help)
 		}
@@ -108,6 +132,10 @@ func (s *settings) validate() error {
 			var n int
 			if _, err := fmt.Sscanf(v, "%d\n", &n); err != nil || n < 0 {
 				errs = append(errs, usagef("setting %s (%s) is %q: it must be a number, 0 or more", k.key, s.source[k.key], v))
+			}
+		case bool:
+			if _, err := strconv.ParseBool(v); err != nil {
+				errs = append(errs, usagef("setting %s (%s) is %q: it must be true or false", k.key, s.source[k.key], v))
 			}
 		case time.Duration:
 			if d, err := time.ParseDuration(v); err != nil || d <= 0 {

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/wire"
+	"github.com/millstream-io/millstream/runtime/metrics"
+)
+
+func newServe() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve a data directory to Kafka clients",
+		Long: `Opens a data directory, made if it is missing, and serves it to Kafka clients
+until SIGTERM or SIGINT; then it lets requests finish, closes the directory
+cleanly and ends with exit code 0. When clients can connect it prints one line,
+"listening on ADDR", to stderr.
+
+Beyond loopback it wants TLS, or an explicit --insecure.`,
+		Example: `  millstream serve --data-dir /var/lib/millstream
+  millstream serve --data-dir data --listen 127.0.0.1:9092,SASL_SSL://0.0.0.0:9093 \
+      --advertise 127.0.0.1:9092,log.example.org:9093 --http 127.0.0.1:9644`,
+		Args: exactly(0, "no arguments"),
+		RunE: runServe,
+	}
+	addSettings(cmd, "data-dir", "flush", "partitions", "listen", "advertise", "insecure", "http", "pprof", "log-level")
+	return cmd
+}
+
+// server is `millstream serve` while it runs.
+type server struct {
+	logger *slog.Logger
+	broker *broker.Broker
+	wire   *wire.Server
+	http   *httpServer // nil: none
+}
+
+func runServe(cmd *cobra.Command, _ []string) error {
+	s, err := loadSettings(cmd)
+	if err != nil {
+		return err
+	}
+	srv := &server{}
+	if srv.logger, err = newLogger(cmd, s); err != nil {
+		return err
+	}
+	if err := srv.open(s); err != nil {
+		return errors.Join(err, srv.close())
+	}
+	var at []string
+	for _, a := range srv.wire.Addrs() {
+		at = append(at, a.String())
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "listening on", strings.Join(at, ", "))
+	err = srv.run(cmd.Context())
+	return errors.Join(err, srv.close())
+}
+
+// newLogger logs to stderr from --log-level on.
+func newLogger(cmd *cobra.Command, s *settings) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.GetString("log-level"))); err != nil {
+		return nil, usagef("setting log-level (%s) is %q: it must be debug, info, warn or error", s.source["log-level"], s.GetString("log-level"))
+	}
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})), nil
+}
+
+// open gets everything ready to serve, or says in one line why it cannot.
+func (srv *server) open(s *settings) error {
+	listeners, err := serveListeners(s)
+	if err != nil {
+		return err
+	}
+	bc := broker.Config{Dir: s.GetString("data-dir"), DefaultPartitions: int32(s.GetInt("partitions")), Logger: srv.logger}
+	if s.GetString("flush") == "os" {
+		bc.Flush = broker.FlushOS
+	}
+	var m *metrics.Broker
+	wc := wire.Config{Listeners: listeners, Logger: srv.logger}
+	if addr := s.GetString("http"); addr != "" {
+		m = metrics.NewBroker()
+		bc.Hooks, wc.Hooks = m.BrokerHooks(), m.WireHooks()
+		if srv.http, err = listenHTTP(addr); err != nil {
+			return err
+		}
+	}
+	if srv.broker, err = broker.Open(bc); err != nil {
+		return err
+	}
+	wc.Broker = srv.broker
+	if srv.wire, err = wire.New(wc); err != nil {
+		return err
+	}
+	if err := srv.wire.Listen(); err != nil {
+		return inUse("--listen", s.GetString("listen"), err)
+	}
+	if srv.http != nil {
+		m.Watch(srv.broker)
+		srv.http.start(m, srv, s.GetBool("pprof"), srv.logger)
+	}
+	return nil
+}
+
+// inUse says of an address that somebody else has what to do.
+func inUse(flag, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s %s: another process listens there already: end it, or choose another port", flag, addr)
+	}
+	return err
+}
+
+// serveListeners reads --listen and --advertise.
+func serveListeners(s *settings) ([]wire.Listener, error) {
+	specs, err := wire.ParseListeners(s.GetString("listen"), s.GetString("advertise"))
+	if err != nil {
+		return nil, usagef("--listen: %w", err)
+	}
+	var listeners []wire.Listener
+	for _, spec := range specs {
+		if err := spec.Exposed(); err != nil && !s.GetBool("insecure") {
+			if errors.Is(err, wire.ErrExposed) {
+				return nil, usagef("--listen: %w: use SSL:// or SASL_SSL://, or say --insecure if the network is yours alone", err)
+			}
+			return nil, usagef("--listen: %w", err)
+		}
+		l := wire.Listener{Name: spec.Protocol, Addr: spec.Addr, Advertised: spec.Advertised}
+		if spec.TLS() || spec.SASL() {
+			return nil, usagef("--listen: %s is not served yet", spec.Protocol)
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+// run serves until ctx ends.
+func (srv *server) run(ctx context.Context) error { return srv.wire.Serve(ctx) }
+
+// close ends what open began; the directory is closed cleanly.
+func (srv *server) close() error {
+	var errs []error
+	if srv.wire != nil {
+		errs = append(errs, srv.wire.Close())
+	}
+	if srv.broker != nil {
+		errs = append(errs, srv.broker.Close())
+	}
+	if srv.http != nil {
+		errs = append(errs, srv.http.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Live and Ready are what /healthz and /readyz ask.
+func (srv *server) Live() error { return nil }
+
+// Ready is nil while Kafka clients are served: the HTTP server starts after they can connect.
+func (srv *server) Ready() error {
+	addrs := srv.wire.Addrs()
+	if len(addrs) == 0 {
+		return errors.New("not listening")
+	}
+	conn, err := net.Dial("tcp", addrs[0].String())
+	if err != nil {
+		return fmt.Errorf("the listener does not answer: %w", err)
+	}
+	return conn.Close()
+}
+
+var _ metrics.Health = (*server)(nil)
