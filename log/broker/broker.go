@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,10 @@ type Broker struct {
 	done          chan struct{} // closed when closing begins
 	background    sync.WaitGroup
 	startsChanged atomic.Bool // a log start moved since the last checkpoint
+	settings      atomic.Pointer[settings]
+	resources     atomic.Pointer[resourceConfigs]
+	levels        loggerLevels
+	startLogger   *slog.Logger // as given
 
 	metaMu sync.Mutex // guards what follows and the metadata file; held over its writes
 	meta   *metadata
@@ -66,24 +71,28 @@ func Open(cfg Config) (*Broker, error) {
 		done: make(chan struct{}), topics: map[string]*topicState{}, byID: map[[16]byte]*topicState{},
 		points: map[string]map[record.TopicPartition]record.Offset{},
 	}
+	b.levels.known = map[string]bool{rootLogger: true}
+	b.startLogger = cfg.Logger
+	b.cfg.Logger = b.Logger("log.broker", cfg.Logger)
 	b.txns, b.groups = newTransactions(b), newGroups(b)
 	if err := b.recover(); err != nil {
 		b.abandonLogs()
 		return nil, errors.Join(fmt.Errorf("broker: open %s: %w", cfg.Dir, err), gate.Close(), lock.Close())
 	}
-	b.every(cfg.TickInterval, "tick", b.Tick)
-	b.every(cfg.MaintenanceInterval, "retention", b.RunRetention)
-	b.every(cfg.MaintenanceInterval, "cleaner", b.RunCleaner)
+	b.every(func() time.Duration { return cfg.TickInterval }, "tick", b.Tick)
+	b.every(func() time.Duration { return cfg.MaintenanceInterval }, "retention", b.RunRetention)
+	b.every(func() time.Duration { return b.settings.Load().cleanerEvery }, "cleaner", b.RunCleaner)
 	return b, nil
 }
 
-// every runs f in the background until the broker closes; a negative interval is never.
-func (b *Broker) every(interval time.Duration, name string, f func() error) {
-	if interval < 0 {
+// every runs f in the background until the broker closes; a negative interval is
+// never. The interval is asked for before each wait.
+func (b *Broker) every(interval func() time.Duration, name string, f func() error) {
+	if interval() < 0 {
 		return
 	}
 	b.background.Go(func() {
-		t := time.NewTicker(interval)
+		t := time.NewTimer(interval())
 		defer t.Stop()
 		for {
 			select {
@@ -94,6 +103,7 @@ func (b *Broker) every(interval time.Duration, name string, f func() error) {
 			if err := f(); err != nil && !b.closing.Load() {
 				b.cfg.Logger.Warn("background work failed; trying again later", "work", name, "err", err)
 			}
+			t.Reset(max(interval(), time.Millisecond))
 		}
 	})
 }

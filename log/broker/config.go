@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
 	"time"
 
+	"github.com/millstream-io/millstream/log/internal/config"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/vfs"
 )
@@ -46,12 +50,19 @@ type Config struct {
 	DefaultPartitions int32
 	// InternalPartitions of __consumer_offsets and __transaction_state; 4.
 	InternalPartitions int32
+	// TransactionPartitions of __transaction_state; InternalPartitions.
+	TransactionPartitions int32
 	// TopicDefaults are topic configurations that hold where a topic says nothing.
 	TopicDefaults map[string]string
+	// Properties are configurations by Kafka's names for brokers, as ParseConfig
+	// reads them: those without a field here, and defaults of topics.
+	Properties map[string]string
 
 	// MaintenanceInterval is the time between two runs of retention and cleaner;
 	// 30 s, negative: never, call RunRetention and RunCleaner.
 	MaintenanceInterval time.Duration
+	// CleanerInterval is the time between two runs of the cleaner; MaintenanceInterval.
+	CleanerInterval time.Duration
 	// TickInterval is the longest time between two looks at the timers of
 	// transactions and groups; 1 s, negative: never, call Tick.
 	TickInterval time.Duration
@@ -60,6 +71,8 @@ type Config struct {
 	MaxTransactionTimeout time.Duration
 	// TransactionalIDExpiry forgets ids that are not in use; 7 days.
 	TransactionalIDExpiry time.Duration
+	// ProducerIDExpiry is how long a partition remembers an idle producer; 24 h.
+	ProducerIDExpiry time.Duration
 	// OffsetsRetention forgets the offsets of groups that are empty that long; 7 days.
 	OffsetsRetention time.Duration
 	// CleanerMemory bounds the cleaner's map of keys in bytes; 16 MiB.
@@ -67,6 +80,9 @@ type Config struct {
 	// GroupInitialDelay is how long an empty group's first rebalance waits for more
 	// members after each one that joins; 0.
 	GroupInitialDelay time.Duration
+	// OpenParallelism is how many partitions are opened at the same time at start;
+	// 2 for each processor.
+	OpenParallelism int
 	// SyncParallelism bounds the fdatasyncs of one commit that run at once; 16. With
 	// 1 they run one after the other in a fixed order.
 	SyncParallelism int
@@ -119,13 +135,18 @@ func (c *Config) validate() error {
 			errs = append(errs, fmt.Errorf("%s is %d, expected at least 1", name, v))
 		}
 	}
-	if _, err := resolveConfig("(defaults)", nil, c.TopicDefaults, c.Flush); err != nil {
+	c.fillDefaults()
+	for _, name := range slices.Sorted(maps.Keys(c.TopicDefaults)) {
+		if config.Topic.Get(name) == nil {
+			errs = append(errs, &UnknownConfigError{Topic: "(defaults)", Name: name, Nearest: config.Topic.Nearest(name)})
+		}
+	}
+	if _, err := newSettings(c, nil); err != nil {
 		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("broker: config: %w", errors.Join(errs...))
 	}
-	c.fillDefaults()
 	return nil
 }
 
@@ -133,12 +154,18 @@ func (c *Config) fillDefaults() {
 	orInt(&c.NodeID, 1)
 	orInt(&c.DefaultPartitions, 1)
 	orInt(&c.InternalPartitions, 4)
+	orInt(&c.TransactionPartitions, c.InternalPartitions)
 	orInt(&c.MaintenanceInterval, 30*time.Second)
+	orInt(&c.CleanerInterval, c.MaintenanceInterval)
+	orInt(&c.ProducerIDExpiry, 24*time.Hour)
 	orInt(&c.TickInterval, time.Second)
 	orInt(&c.MaxTransactionTimeout, 15*time.Minute)
 	orInt(&c.TransactionalIDExpiry, 7*24*time.Hour)
 	orInt(&c.OffsetsRetention, 7*24*time.Hour)
 	orInt(&c.CleanerMemory, 16<<20)
+	if c.OpenParallelism <= 0 {
+		c.OpenParallelism = 2 * runtime.GOMAXPROCS(0)
+	}
 	if c.SyncParallelism <= 0 {
 		c.SyncParallelism = 16
 	}

@@ -18,8 +18,16 @@ var (
 	ErrUnknownTopic = errors.New("broker: unknown topic or partition")
 	// ErrTopicExists: the topic is there already.
 	ErrTopicExists = errors.New("broker: topic exists")
-	// ErrInvalidTopic: a bad name, partition count or configuration.
+	// ErrUnknownTopicID: no topic has this id.
+	ErrUnknownTopicID = errors.New("broker: unknown topic id")
+	// ErrInvalidTopic: a bad name, or a change that this topic does not allow.
 	ErrInvalidTopic = errors.New("broker: invalid topic")
+	// ErrInvalidPartitions: a bad number of partitions.
+	ErrInvalidPartitions = errors.New("broker: invalid number of partitions")
+	// ErrInvalidConfig: a configuration that is unknown or has a bad value.
+	ErrInvalidConfig = errors.New("broker: invalid configuration")
+	// ErrInvalidRequest: what is asked for makes no sense here.
+	ErrInvalidRequest = errors.New("broker: invalid request")
 	// ErrOffline: the partition is offline (corrupt, or a sync failed) until it is reopened.
 	ErrOffline = errors.New("broker: partition is offline")
 	// ErrStorage: the disk refused (full, or an I/O error); nothing was acknowledged.
@@ -67,14 +75,29 @@ type UnknownConfigError struct {
 }
 
 func (e *UnknownConfigError) Error() string {
-	s := fmt.Sprintf("topic %s: unknown configuration %q", e.Topic, e.Name)
+	s := fmt.Sprintf("unknown topic configuration %q", e.Name)
+	if e.Topic != "" {
+		s = fmt.Sprintf("topic %s: unknown configuration %q", e.Topic, e.Name)
+	}
 	if e.Nearest != "" {
 		s += fmt.Sprintf("; did you mean %q?", e.Nearest)
 	}
 	return s
 }
 
-func (e *UnknownConfigError) Unwrap() error { return ErrInvalidTopic }
+func (e *UnknownConfigError) Unwrap() []error { return []error{ErrInvalidConfig, ErrInvalidTopic} }
+
+// ConfigValueError: a topic configuration with a value that is not allowed.
+type ConfigValueError struct {
+	Topic, Name, Value string
+	Err                error
+}
+
+func (e *ConfigValueError) Error() string {
+	return fmt.Sprintf("%v: topic %s: %s=%q: %v", ErrInvalidTopic, e.Topic, e.Name, e.Value, e.Err)
+}
+
+func (e *ConfigValueError) Unwrap() []error { return []error{ErrInvalidConfig, ErrInvalidTopic, e.Err} }
 
 // PartitionError wraps an error with the partition that it is about.
 type PartitionError struct {

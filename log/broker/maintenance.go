@@ -10,9 +10,6 @@ import (
 	"github.com/millstream-io/millstream/log/segment"
 )
 
-// producerExpiryMS is how long a partition remembers an idle producer (Kafka's producer.id.expiration.ms).
-const producerExpiryMS = 24 * 60 * 60 * 1000
-
 // Tick does what timers ask for: transaction and session timeouts, expiry of
 // ids and offsets, completing of decided transactions.
 func (b *Broker) Tick() error {
@@ -46,7 +43,7 @@ func (b *Broker) RunRetention() error {
 		if h := b.cfg.Hooks.Cleaned; h != nil && removed > 0 {
 			h(p.tp, removed)
 		}
-		l.ExpireProducers(now - producerExpiryMS)
+		l.ExpireProducers(now - b.settings.Load().producerExpiry.Milliseconds())
 	}
 	return errors.Join(append(errs, b.checkpoint())...)
 }
@@ -87,7 +84,7 @@ func (b *Broker) clean(force bool) error {
 			continue
 		}
 		if keys == nil {
-			keys = segment.NewOffsetMap(int(b.cfg.CleanerMemory))
+			keys = segment.NewOffsetMap(int(b.settings.Load().cleanerMemory))
 		}
 		errs = append(errs, b.compact(p, l, keys))
 	}

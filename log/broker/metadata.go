@@ -19,17 +19,25 @@ import (
 // docs/format/data-directory.md, "millstream.metadata".
 const metadataFile = "millstream.metadata"
 
-const metadataVersion = 1
+// metadataVersion is the greatest that is known. A file is written with the
+// least that has what is in it, so that an older program refuses only what it
+// would lose; see version.
+const metadataVersion = 2
 
 // metadata is the file's content.
+//
+// Invariant: a value that a Broker's meta points to is never changed: changes
+// are made to a copy, which replaces it when it is on disk (writeMeta).
 type metadata struct {
 	Topics []topicEntry `json:"topics"`
 	// Pending are topics whose directories are being made or removed; after a
 	// crash they are removed.
 	Pending        []topicEntry      `json:"pending,omitempty"`
 	NextProducerID record.ProducerID `json:"next_producer_id"`
-	// Security holds users, access control lists and quotas; see security.go.
+	// Security holds users, access control lists and quotas; see security.go. Since version 2.
 	Security *securitySection `json:"security,omitempty"`
+	// Configs of resources that are no topics. Since version 2.
+	Configs resourceConfigs `json:"configs,omitempty"`
 }
 
 type topicEntry struct {
@@ -38,6 +46,22 @@ type topicEntry struct {
 	Partitions int32             `json:"partitions"`
 	CreatedMS  int64             `json:"created_ms"`
 	Configs    map[string]string `json:"configs,omitempty"`
+	// From is, of a pending topic that grows, the first partition that is being
+	// made; those before it are the topic's and stay. Since version 2.
+	From int32 `json:"from,omitempty"`
+}
+
+// version is the least that has what m has.
+func (m *metadata) version() int {
+	if len(m.Configs) > 0 || m.Security != nil {
+		return 2
+	}
+	for i := range m.Pending {
+		if m.Pending[i].From > 0 {
+			return 2
+		}
+	}
+	return 1
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -49,7 +73,7 @@ func encodeMetadata(m *metadata) ([]byte, error) {
 		return nil, err
 	}
 	body = append(body, '\n')
-	head := fmt.Sprintf("millstream-metadata version=%d crc32c=%08x\n", metadataVersion, crc32.Checksum(body, castagnoli))
+	head := fmt.Sprintf("millstream-metadata version=%d crc32c=%08x\n", m.version(), crc32.Checksum(body, castagnoli))
 	return append([]byte(head), body...), nil
 }
 

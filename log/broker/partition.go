@@ -275,4 +275,12 @@ func (p *Partition) logConfig() segment.Config {
 	}
 }
 
+// configure puts settings in force.
+func (p *Partition) configure(s *topicSettings) {
+	p.settings.Store(s)
+	if l := p.log.Load(); l != nil {
+		l.Configure(s.log)
+	}
+}
+
 func (p *Partition) flush() Flush { return p.settings.Load().flush }

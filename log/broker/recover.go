@@ -29,6 +29,9 @@ func (b *Broker) recover() error {
 	if err := b.loadSecurity(); err != nil {
 		return err
 	}
+	if err := b.applySettings(); err != nil {
+		return fmt.Errorf("%s: %w", path.Join(dir, metadataFile), err)
+	}
 	if err := b.readOrMakeKafkaMeta(); err != nil {
 		return err
 	}

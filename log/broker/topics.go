@@ -9,6 +9,7 @@ import (
 	"slices"
 	"unicode/utf16"
 
+	"github.com/millstream-io/millstream/log/internal/config"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
 )
@@ -20,7 +21,9 @@ const (
 )
 
 // internalConfigs of the coordinators' topics, as Kafka's.
-var internalConfigs = map[string]string{cleanupPolicy: "compact", segmentBytes: "104857600", maxMessage: "16777216", compressionType: "producer"}
+var internalConfigs = map[string]string{
+	config.CleanupPolicy: "compact", config.SegmentBytes: "104857600", config.MaxMessageBytes: "16777216", config.CompressionType: "producer",
+}
 
 // Topic describes a topic.
 type Topic struct {
@@ -44,7 +47,7 @@ type topicState struct {
 	entry topicEntry
 	id    [16]byte
 	parts []*Partition
-	set   topicSettings
+	set   *topicSettings
 }
 
 func internal(name string) bool { return name == offsetsTopic || name == transactionTopic }
@@ -54,17 +57,20 @@ func (b *Broker) newTopicState(t topicEntry) (*topicState, error) {
 	if err != nil {
 		return nil, err
 	}
-	defaults := b.cfg.TopicDefaults
+	defaults := &b.settings.Load().topics
 	if internal(t.Name) {
-		defaults = nil
+		defaults = &b.settings.Load().internalTopics
 	}
-	set, err := resolveConfig(t.Name, t.Configs, defaults, b.cfg.Flush)
-	return &topicState{entry: t, id: id, set: set}, err
+	if len(t.Configs) == 0 {
+		return &topicState{entry: t, id: id, set: defaults}, nil
+	}
+	set, err := resolveConfig(t.Name, t.Configs, *defaults)
+	return &topicState{entry: t, id: id, set: &set}, err
 }
 
 func (t *topicState) newPartition(b *Broker, n record.Partition) *Partition {
 	p := &Partition{b: b, tp: record.TopicPartition{Topic: t.entry.Name, Partition: n}, topicID: t.id}
-	p.settings.Store(&t.set)
+	p.settings.Store(t.set)
 	p.hold.Store(int64(record.NoOffset))
 	t.parts = append(t.parts, p)
 	return p
@@ -259,46 +265,28 @@ func (b *Broker) AlterTopic(name string, set map[string]*string) error {
 	if ts == nil {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
-	entry := ts.entry
-	entry.Configs = maps.Clone(entry.Configs)
-	if entry.Configs == nil {
-		entry.Configs = map[string]string{}
+	configs := maps.Clone(ts.entry.Configs)
+	if configs == nil {
+		configs = map[string]string{}
 	}
 	for k, v := range set {
-		if _, known := setters[k]; !known {
-			return &UnknownConfigError{Topic: name, Name: k, Nearest: nearest(k)}
+		if config.Topic.Get(k) == nil {
+			return &UnknownConfigError{Topic: name, Name: k, Nearest: config.Topic.Nearest(k)}
 		}
 		if v == nil {
-			delete(entry.Configs, k)
+			delete(configs, k)
 		} else {
-			entry.Configs[k] = *v
+			configs[k] = *v
 		}
 	}
-	n, err := b.newTopicState(entry)
-	if err != nil {
-		return err
-	}
-	n.parts = ts.parts
-	m := *b.meta
-	m.Topics = slices.Clone(m.Topics)
-	for i := range m.Topics {
-		if m.Topics[i].Name == name {
-			m.Topics[i] = entry
-		}
-	}
-	if err := b.writeMeta(&m); err != nil {
-		return err
-	}
-	for _, p := range n.parts {
-		p.settings.Store(&n.set)
-		if l := p.log.Load(); l != nil {
-			l.Configure(n.set.log)
-		}
-	}
-	b.mu.Lock()
-	b.topics[name], b.byID[n.id] = n, n
-	b.mu.Unlock()
-	return nil
+	return b.setTopicConfigs(ts, configs, false)
+}
+
+// topicState finds a topic; nil if there is none.
+func (b *Broker) topicState(name string) *topicState {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.topics[name]
 }
 
 // Topic describes one topic; false if there is none.
@@ -364,7 +352,11 @@ func (b *Broker) ensureInternal(name string) error {
 	if ts != nil {
 		return nil
 	}
-	_, err := b.createTopic(TopicSpec{Name: name, Partitions: b.cfg.InternalPartitions, Configs: internalConfigs})
+	n := b.cfg.InternalPartitions
+	if name == transactionTopic {
+		n = b.cfg.TransactionPartitions
+	}
+	_, err := b.createTopic(TopicSpec{Name: name, Partitions: n, Configs: internalConfigs})
 	if errors.Is(err, ErrTopicExists) {
 		return nil
 	}

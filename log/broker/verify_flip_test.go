@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millstream-io/millstream/log/internal/config"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
 	"github.com/millstream-io/millstream/log/vfs"
@@ -88,7 +89,7 @@ func TestHarmlessBytesAreDocumented(t *testing.T) {
 // several segments with snapshots, group offsets, a log start above 0.
 func richDirectory(t *testing.T) *harness {
 	h := newHarness(t, func(c *Config) { c.InternalPartitions = 1 })
-	h.topic("codecs", 1, segmentBytes, "1024", indexInterval, "200")
+	h.topic("codecs", 1, config.SegmentBytes, "1024", config.IndexIntervalBytes, "200")
 	for i := range 15 {
 		bld := record.NewBuilder()
 		for j := range 3 {
@@ -100,7 +101,7 @@ func richDirectory(t *testing.T) *harness {
 	}
 	_, err := h.part("codecs", 0).DeleteBefore(7)
 	h.ok(err)
-	h.topic("orders", 2, indexInterval, "1")
+	h.topic("orders", 2, config.IndexIntervalBytes, "1")
 	for i := range 3 {
 		x := h.tx("id")
 		x.put("orders", 0, fmt.Sprint("txn ", i))
@@ -110,7 +111,7 @@ func richDirectory(t *testing.T) *harness {
 		h.now = h.now.Add(time.Second)
 	}
 	h.tx("open").put("orders", 1, "not decided")
-	h.topic("compacted", 1, "cleanup.policy", "compact", segmentBytes, "1024")
+	h.topic("compacted", 1, "cleanup.policy", "compact", config.SegmentBytes, "1024")
 	for i := range 12 {
 		h.put("compacted", 0, AcksLeader, fmt.Sprintf("k%d=%s", i%3, strings.Repeat("v", 100)))
 	}

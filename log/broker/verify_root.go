@@ -164,7 +164,7 @@ func (v *verifier) topics(names []string) {
 		if err != nil {
 			v.add(metadataFile, 0, "topic %s: %v", t.Name, err)
 		}
-		if _, err := resolveConfig(t.Name, t.Configs, nil, FlushCommit); err != nil {
+		if _, err := resolveConfig(t.Name, t.Configs, defaultSettings(FlushCommit)); err != nil {
 			v.add(metadataFile, 0, "%v", err)
 		}
 		for i := range t.Partitions {

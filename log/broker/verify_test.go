@@ -98,12 +98,13 @@ func TestVerifyTakesTheLockUnlessLive(t *testing.T) {
 }
 
 func TestVerifyRefusesANewerVersion(t *testing.T) {
-	for name, text := range map[string]string{propertiesFile: "version=2\n", metadataFile: "millstream-metadata version=2 crc32c=00000000\n"} {
+	for name, found := range map[string]int{propertiesFile: 2, metadataFile: 3} {
+		text := map[string]string{propertiesFile: "version=2\n", metadataFile: "millstream-metadata version=3 crc32c=00000000\n"}[name]
 		h := smallDirectory(t)
 		h.ok(overwrite(h.fs, "/data/"+name, []byte(text)))
 		var newer *VersionError
-		if _, err := Verify(h.fs, "/data", VerifyOptions{}, nil); !errors.As(err, &newer) || newer.Found != 2 || newer.Path != "/data/"+name {
-			t.Errorf("%s of version 2: %v, want a VersionError", name, err)
+		if _, err := Verify(h.fs, "/data", VerifyOptions{}, nil); !errors.As(err, &newer) || newer.Found != found || newer.Path != "/data/"+name {
+			t.Errorf("%s of version %d: %v, want a VersionError", name, found, err)
 		}
 	}
 }

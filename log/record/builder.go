@@ -265,13 +265,19 @@ func (b *Builder) Header() BatchHeader {
 //
 // A batch without records is well-formed, but only the cleaner writes such.
 func (b *Builder) Finish(codec Codec) ([]byte, error) {
+	return b.FinishWith(Compression{Codec: codec})
+}
+
+// FinishWith is Finish with a codec's level.
+func (b *Builder) FinishWith(c Compression) ([]byte, error) {
+	codec := c.Codec
 	b.ensure()
 	if b.err != nil {
 		return nil, b.err
 	}
 	batch := b.buf
 	if codec != None && b.h.Count > 0 {
-		out, err := compress(append(b.out[:0], b.buf[:HeaderSize]...), codec, b.buf[HeaderSize:])
+		out, err := compress(append(b.out[:0], b.buf[:HeaderSize]...), c, b.buf[HeaderSize:])
 		if err != nil {
 			return nil, err
 		}

@@ -15,20 +15,24 @@ import (
 )
 
 // compress appends src, compressed, to dst. docs/format/batch.md, "Codecs".
-func compress(dst []byte, codec Codec, src []byte) ([]byte, error) {
-	switch codec {
+func compress(dst []byte, c Compression, src []byte) ([]byte, error) {
+	switch c.Codec {
 	case None:
 		return append(dst, src...), nil
 	case Gzip:
-		return compressGzip(dst, src)
+		return compressGzip(dst, src, c)
 	case Snappy:
 		return compressXerial(dst, src), nil
 	case LZ4:
-		return compressLZ4(dst, src)
+		return compressLZ4(dst, src, c)
 	case Zstd:
-		return zstdEncoder().EncodeAll(src, dst), nil
+		e, err := zstdEncoder(c)
+		if err != nil {
+			return nil, err
+		}
+		return e.EncodeAll(src, dst), nil
 	}
-	return nil, fmt.Errorf("%w: %d: expected 0..4", ErrCodec, codec)
+	return nil, fmt.Errorf("%w: %d: expected 0..4", ErrCodec, c.Codec)
 }
 
 // decompress appends src, decompressed, to dst, which is empty. It never
@@ -83,11 +87,23 @@ type gzipEncoder struct {
 	w   *gzip.Writer
 }
 
-var gzipEncoders = sync.Pool{New: func() any { return &gzipEncoder{w: gzip.NewWriter(io.Discard)} }}
+// gzipEncoders by level, from -1 to 9.
+var gzipEncoders [11]sync.Pool
 
-func compressGzip(dst, src []byte) ([]byte, error) {
-	e := gzipEncoders.Get().(*gzipEncoder)
-	defer gzipEncoders.Put(e)
+func compressGzip(dst, src []byte, c Compression) ([]byte, error) {
+	level := gzip.DefaultCompression
+	if c.Leveled {
+		level = min(max(c.Level, -1), 9)
+	}
+	e, _ := gzipEncoders[level+1].Get().(*gzipEncoder)
+	if e == nil {
+		w, err := gzip.NewWriterLevel(io.Discard, level)
+		if err != nil {
+			return nil, err
+		}
+		e = &gzipEncoder{w: w}
+	}
+	defer gzipEncoders[level+1].Put(e)
 	e.out.b = dst
 	e.w.Reset(&e.out)
 	_, err := e.w.Write(src)
@@ -121,20 +137,35 @@ type lz4Encoder struct {
 	w   *lz4.Writer
 }
 
-// Kafka's Java client refuses frames with dependent blocks and writes blocks
-// of 64 KiB without checksums.
-var lz4Encoders = sync.Pool{New: func() any {
-	w := lz4.NewWriter(io.Discard)
-	if err := w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false),
-		lz4.BlockChecksumOption(false), lz4.ConcurrencyOption(1)); err != nil {
-		panic("record: lz4 options: " + err.Error())
-	}
-	return &lz4Encoder{w: w}
-}}
+// lz4Encoders by level: the fast compressor, then 1 to 9. Kafka's 10 to 17 are 9 here.
+var lz4Encoders [10]sync.Pool
 
-func compressLZ4(dst, src []byte) ([]byte, error) {
-	e := lz4Encoders.Get().(*lz4Encoder)
-	defer lz4Encoders.Put(e)
+// newLZ4Encoder: Kafka's Java client refuses frames with dependent blocks and
+// writes blocks of 64 KiB without checksums.
+func newLZ4Encoder(level int) (*lz4Encoder, error) {
+	w := lz4.NewWriter(io.Discard)
+	l := lz4.Fast
+	if level > 0 {
+		l = lz4.CompressionLevel(1 << (8 + level))
+	}
+	err := w.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false),
+		lz4.BlockChecksumOption(false), lz4.ConcurrencyOption(1), lz4.CompressionLevelOption(l))
+	return &lz4Encoder{w: w}, err
+}
+
+func compressLZ4(dst, src []byte, c Compression) ([]byte, error) {
+	level := 0
+	if c.Leveled {
+		level = min(max(c.Level, 1), 9)
+	}
+	e, _ := lz4Encoders[level].Get().(*lz4Encoder)
+	if e == nil {
+		var err error
+		if e, err = newLZ4Encoder(level); err != nil {
+			return nil, err
+		}
+	}
+	defer lz4Encoders[level].Put(e)
 	e.out.b = dst
 	e.w.Reset(&e.out)
 	_, err := e.w.Write(src)
@@ -161,15 +192,26 @@ func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
 	return readAll(dst, d.r, len(src)*3, limit)
 }
 
-// The zstd coders are shared: EncodeAll and DecodeAll may be called at once.
-// The encoder's window is kept small: batches are, and each idle coder holds one.
-var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		panic("record: zstd encoder: " + err.Error())
+// zstdEncoders are shared, one for each of the library's four speeds: EncodeAll
+// and DecodeAll may be called at once. Their windows are kept small: batches are,
+// and each idle coder holds one.
+var zstdEncoders [zstd.SpeedBestCompression + 1]struct {
+	once sync.Once
+	e    *zstd.Encoder
+	err  error
+}
+
+func zstdEncoder(c Compression) (*zstd.Encoder, error) {
+	speed := zstd.SpeedDefault
+	if c.Leveled {
+		speed = zstd.EncoderLevelFromZstd(c.Level)
 	}
-	return e
-})
+	z := &zstdEncoders[speed]
+	z.once.Do(func() {
+		z.e, z.err = zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	})
+	return z.e, z.err
+}
 
 // zstdDecoders are kept by their bound, which only the decoder itself can
 // hold: a frame's own size may be absent or a lie. Bounds come from

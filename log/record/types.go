@@ -62,3 +62,12 @@ const (
 	LZ4    Codec = 3
 	Zstd   Codec = 4
 )
+
+// Compression is a codec with a level.
+type Compression struct {
+	Codec Codec
+	// Leveled says that Level counts; else it is the codec's default. Levels are
+	// Kafka's: gzip 1 to 9 (-1: the default), lz4 1 to 17, zstd -131072 to 22.
+	Leveled bool
+	Level   int
+}

@@ -23,8 +23,6 @@ func (d *Def) unset() *Def { d.Null = true; return d }
 
 func (d *Def) dynamic() *Def { d.Mode = ClusterWide; return d }
 
-func (d *Def) perBroker() *Def { d.Mode = PerBroker; return d }
-
 // from names the broker's configurations that give a topic's default, the strongest first.
 func (d *Def) from(names ...string) *Def {
 	for _, n := range names {
@@ -53,4 +51,3 @@ func newSet(defs ...[]*Def) *Set {
 }
 
 const maxLong = "9223372036854775807"
-
