@@ -29,7 +29,14 @@ var apis = [...]api{
 	{key: 3, min: 0, max: 13, handle: handleMetadata, notes: "topic ids, look-up by id, creation at first use"},
 	{key: 17, min: 0, max: 1, handle: handleSaslHandshake, before: true, notes: "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; bare tokens after version 0"},
 	{key: 18, min: 0, max: 4, handle: handleApiVersions, before: true, notes: "an unknown version is answered as version 0 with UNSUPPORTED_VERSION"},
+	{key: 29, min: 1, max: 3, handle: handleDescribeACLs},
+	{key: 30, min: 1, max: 3, handle: handleCreateACLs},
+	{key: 31, min: 1, max: 3, handle: handleDeleteACLs},
 	{key: 36, min: 0, max: 2, handle: handleSaslAuthenticate, notes: "session lifetime and re-authentication from version 1"},
+	{key: 48, min: 0, max: 1, handle: handleDescribeClientQuotas},
+	{key: 49, min: 0, max: 1, handle: handleAlterClientQuotas},
+	{key: 50, min: 0, max: 0, handle: handleDescribeUserScramCredentials},
+	{key: 51, min: 0, max: 0, handle: handleAlterUserScramCredentials},
 }
 
 // advertised is the lowest version that ApiVersions shows. Produce is shown from

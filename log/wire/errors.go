@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/internal/scram"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
 )
@@ -36,6 +37,11 @@ var codes = []codeOf{
 	{segment.ErrCoordinatorFenced, codeTransactionCoordinatorFenced},
 	{segment.ErrTxnState, codeInvalidTxnState},
 	{segment.ErrInvalidBatch, codeInvalidRecord},
+	{scram.ErrUnacceptable, codeUnacceptableCredential},
+	{scram.ErrUnknownMechanism, codeUnsupportedSaslMechanism},
+	{scram.ErrNotFound, codeResourceNotFound},
+	{scram.ErrDuplicate, codeDuplicateResource},
+	{errForbidden, codeClusterAuthorizationFailed},
 	{broker.ErrOffline, codeKafkaStorageError},
 	{broker.ErrStorage, codeKafkaStorageError},
 	{segment.ErrStorage, codeKafkaStorageError},
