@@ -68,7 +68,10 @@ func (s *Server) txnOffsetCommit(r *request, req *kmsg.TxnOffsetCommitRequest, o
 	if err == nil {
 		err = s.b.TxnOffsetCommit(req.TransactionalID, who, m, offsets)
 	}
-	c := r.writeCode(err, req.Version >= 4, implicit, codeCoordinatorNotAvailable)
+	if err != nil {
+		r.errors++
+	}
+	c := writeCode(err, req.Version >= 4, implicit, codeCoordinatorNotAvailable)
 	if c == codeStaleMemberEpoch {
 		c = codeIllegalGeneration // what clients of this API know
 	}

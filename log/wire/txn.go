@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/internal/acl"
 	"github.com/millstream-io/millstream/log/record"
@@ -33,14 +35,14 @@ func (r *request) coordinatorCode(err error, since int16) int16 {
 // TRANSACTION_ABORTABLE (KIP-1050), implicit that it adds partitions by writing
 // to them (KIP-890), and so understands CONCURRENT_TRANSACTIONS; for another
 // one retry is a code at which it tries again.
-func (r *request) writeCode(err error, abortable, implicit bool, retry int16) int16 {
-	c := r.fail(err)
+func writeCode(err error, abortable, implicit bool, retry int16) int16 {
+	c := code(err)
 	switch {
 	case c == codeProducerFenced:
 		return codeInvalidProducerEpoch
-	case c == codeTransactionAbortable && !abortable:
-		return codeInvalidTxnState
-	case c == codeConcurrentTransactions && !implicit:
+	case abortable && errors.Is(err, broker.ErrNotInTransaction):
+		return codeTransactionAbortable
+	case !implicit && c == codeConcurrentTransactions:
 		return retry
 	}
 	return c
