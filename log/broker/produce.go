@@ -107,7 +107,7 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 	}
 	s := p.settings.Load()
 	if s.recompress {
-		if batches, err = recompress(batches, s.codec); err != nil {
+		if batches, err = recompress(batches, s.compression); err != nil {
 			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
 		}
 	}
@@ -163,13 +163,13 @@ func countRecords(batches []byte) (records int, first record.BatchHeader, err er
 }
 
 // recompress rebuilds batches with the topic's codec where theirs is another.
-func recompress(batches []byte, codec record.Codec) ([]byte, error) {
+func recompress(batches []byte, c record.Compression) ([]byte, error) {
 	it := record.NewIterator(batches, record.ReadOptions{})
 	defer it.Release()
 	out := make([]byte, 0, len(batches))
 	b := record.NewBuilder()
 	for it.NextBatch() {
-		if it.Batch().Codec() == codec {
+		if it.Batch().Codec() == c.Codec {
 			out = append(out, it.Raw()...)
 			continue
 		}
@@ -181,7 +181,7 @@ func recompress(batches []byte, codec record.Codec) ([]byte, error) {
 		if it.Err() != nil {
 			break
 		}
-		raw, err := b.Finish(codec)
+		raw, err := b.FinishWith(c)
 		if err != nil {
 			return nil, err
 		}
