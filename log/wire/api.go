@@ -26,9 +26,16 @@ type api struct {
 
 // apis is what is served, by key. docs/PROTOCOL.md is generated from it.
 var apis = [...]api{
+	{key: 0, min: 3, max: 13, handle: handleProduce, notes: "shown from version 0, as Kafka does (KAFKA-18659)"},
 	{key: 3, min: 0, max: 13, handle: handleMetadata, notes: "topic ids, look-up by id, creation at first use"},
 	{key: 17, min: 0, max: 1, handle: handleSaslHandshake, before: true, notes: "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; bare tokens after version 0"},
 	{key: 18, min: 0, max: 4, handle: handleApiVersions, before: true, notes: "an unknown version is answered as version 0 with UNSUPPORTED_VERSION"},
+	{key: 22, min: 0, max: 5, handle: handleInitProducerID, notes: "idempotent and transactional; goes on after errors from version 3 (KIP-360); answers when the predecessor's transaction is aborted"},
+	{key: 24, min: 0, max: 5, handle: handleAddPartitionsToTxn, notes: "versions 4 and above are between brokers: many transactions, verify only"},
+	{key: 25, min: 0, max: 4, handle: handleAddOffsetsToTxn},
+	{key: 26, min: 0, max: 5, handle: handleEndTxn, notes: "version 5 raises the epoch (KIP-890)"},
+	{key: 27, min: 1, max: 2, handle: handleWriteTxnMarkers, notes: "for administrators: ends a transaction that hangs"},
+	{key: 28, min: 0, max: 5, handle: handleTxnOffsetCommit, notes: "member and generation from version 3 (KIP-447), adds the group by itself from version 5 (KIP-890)"},
 	{key: 29, min: 1, max: 3, handle: handleDescribeACLs},
 	{key: 30, min: 1, max: 3, handle: handleCreateACLs},
 	{key: 31, min: 1, max: 3, handle: handleDeleteACLs},
@@ -37,6 +44,9 @@ var apis = [...]api{
 	{key: 49, min: 0, max: 1, handle: handleAlterClientQuotas},
 	{key: 50, min: 0, max: 0, handle: handleDescribeUserScramCredentials},
 	{key: 51, min: 0, max: 0, handle: handleAlterUserScramCredentials},
+	{key: 61, min: 0, max: 0, handle: handleDescribeProducers},
+	{key: 65, min: 0, max: 0, handle: handleDescribeTransactions},
+	{key: 66, min: 0, max: 2, handle: handleListTransactions, notes: "filters by state, producer, duration, regular expression"},
 }
 
 // advertised is the lowest version that ApiVersions shows. Produce is shown from

@@ -58,6 +58,7 @@ const (
 	ClosedPanic     CloseReason = "panic"     // a handler failed
 	ClosedServer    CloseReason = "server"    // the server ended
 	ClosedAuth      CloseReason = "auth"      // handshake or authentication failed
+	ClosedProduce   CloseReason = "produce"   // a produce with acks=0 failed
 )
 
 // closing is why a connection ends.

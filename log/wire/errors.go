@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/internal/scram"
@@ -31,8 +32,10 @@ var codes = []codeOf{
 	{broker.ErrIllegalGeneration, codeIllegalGeneration},
 	{broker.ErrRebalance, codeRebalanceInProgress},
 	{broker.ErrFencedInstance, codeFencedInstanceID},
+	{broker.ErrTimestamp, codeInvalidTimestamp},
 	{segment.ErrTooLarge, codeMessageTooLarge},
 	{segment.ErrOutOfOrderSequence, codeOutOfOrderSequenceNumber},
+	{segment.ErrDuplicateSequence, codeDuplicateSequenceNumber},
 	{segment.ErrProducerEpoch, codeInvalidProducerEpoch},
 	{segment.ErrCoordinatorFenced, codeTransactionCoordinatorFenced},
 	{segment.ErrTxnState, codeInvalidTxnState},
@@ -68,7 +71,7 @@ func code(err error) int16 {
 	}
 	var batch *record.BatchError
 	if errors.As(err, &batch) {
-		return codeCorruptMessage
+		return batchCode(batch)
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
@@ -78,6 +81,18 @@ func code(err error) int16 {
 	return codeUnknownServerError
 }
 
+// batchCode tells bytes that were damaged on the way, which are sent again,
+// from a batch that was made wrong.
+func batchCode(err *record.BatchError) int16 {
+	switch {
+	case errors.Is(err, record.ErrCRC), errors.Is(err, record.ErrTruncated):
+		return codeCorruptMessage
+	case errors.Is(err, record.ErrCodec):
+		return codeUnsupportedCompressionType
+	}
+	return codeInvalidRecord
+}
+
 // fail counts an error of the answer for metrics and gives its code.
 func (r *request) fail(err error) int16 {
 	c := code(err)
@@ -85,4 +100,16 @@ func (r *request) fail(err error) int16 {
 		r.errors++
 	}
 	return c
+}
+
+// produceError is what closes the connection of a producer that asked for no
+// answers (acks=0).
+type produceError struct {
+	topic     string
+	partition int32
+	code      int16
+}
+
+func (e *produceError) Error() string {
+	return fmt.Sprintf("%s-%d: produce with acks=0 failed with error code %d: the end of the connection tells the producer", e.topic, e.partition, e.code)
 }

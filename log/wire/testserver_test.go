@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"net"
@@ -196,4 +197,9 @@ func batchOf(t testing.TB, values ...string) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// setCRC makes the checksum of a batch right again after a test changed its bytes.
+func setCRC(batch []byte) {
+	binary.BigEndian.PutUint32(batch[17:], crc32.Checksum(batch[21:], crc32.MakeTable(crc32.Castagnoli)))
 }

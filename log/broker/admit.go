@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/log/segment"
+)
+
+// RecordError says which record of a batch a topic's configuration refuses. It
+// wraps segment.ErrInvalidBatch or ErrTimestamp by Err.
+type RecordError struct {
+	Record int // index in the batch
+	Err    error
+}
+
+func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Record, e.Err) }
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// ErrTimestamp: a record's time is outside of message.timestamp.before.max.ms
+// and message.timestamp.after.max.ms.
+var ErrTimestamp = errors.New("broker: timestamp out of bounds")
+
+// errNoKey: the topic is compacted, and what has no key cannot be.
+var errNoKey = fmt.Errorf("%w: a compacted topic takes no record without a key", segment.ErrInvalidBatch)
+
+// AppendChecked is Append of one batch of a client, about which the broker
+// knows nothing: it is also held to the topic's bounds on timestamps, and in a
+// compacted topic to having keys, as Kafka does. A record that is refused is a
+// *RecordError.
+func (p *Partition) AppendChecked(batch []byte) (ProduceResult, Unsynced, error) {
+	if err := p.admit(batch); err != nil {
+		return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, err}
+	}
+	return p.Append(batch)
+}
+
+func (p *Partition) admit(batch []byte) error {
+	h, err := record.ParseHeader(batch)
+	if err != nil {
+		return err
+	}
+	s := p.settings.Load()
+	if !s.compact || len(batch) < h.Size() {
+		return nil // what is not whole, the append refuses
+	}
+	if h, err = record.Validate(batch); err != nil {
+		return err // before records are read: a bit that flipped on the way is no fault of the records
+	}
+	it := record.NewIterator(batch[:h.Size()], record.ReadOptions{SkipCRC: true})
+	defer it.Release()
+	var v record.View
+	for i := 0; it.Next(&v); i++ {
+		if v.Key == nil {
+			return &RecordError{Record: i, Err: errNoKey}
+		}
+	}
+	return it.Err()
+}
