@@ -62,6 +62,8 @@ func (s *Server) add(c *conn) (refused string) {
 		return "max.connections is reached"
 	case s.cfg.MaxConnectionsPerIP > 0 && s.perIP[c.ip] >= s.cfg.MaxConnectionsPerIP:
 		return "max.connections.per.ip is reached"
+	case s.tooFast(c.host):
+		return "connection_creation_rate of its address is reached"
 	}
 	s.conns[c] = struct{}{}
 	s.perIP[c.ip]++

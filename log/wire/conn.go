@@ -39,7 +39,8 @@ type conn struct {
 	ctx    context.Context // ends with the connection or the server
 	cancel context.CancelFunc
 
-	in frameReader
+	in    frameReader
+	muted time.Time // nothing is read before; see throttle.go
 
 	pending atomic.Int32 // answers handed to the answering goroutine
 	queue   chan answer  // nil until the first answer that waits; the serving goroutine's
@@ -134,6 +135,9 @@ func (c *conn) next() error {
 	if c.srv.draining.Load() {
 		return c.fail(ClosedServer, nil)
 	}
+	if !c.muted.IsZero() {
+		c.unmuted()
+	}
 	if err := c.nc.SetReadDeadline(time.Now().Add(c.srv.cfg.IdleTimeout)); err != nil {
 		return err
 	}
@@ -154,6 +158,7 @@ func (c *conn) next() error {
 		r.frame.release()
 		return err
 	}
+	r.charge()
 	if err := c.answer(r, resp); err != nil || r.last == nil {
 		return err
 	}
@@ -254,6 +259,7 @@ func (c *conn) write(r *request, resp kmsg.Response) error {
 	var sent int64
 	var err error
 	if resp != nil {
+		r.throttled(resp)
 		buf := outPool.Get().(*[]byte)
 		b := beginAnswer((*buf)[:0], r.correlation, resp)
 		b = resp.AppendTo(b)

@@ -23,6 +23,9 @@ type request struct {
 	frame       frame
 	errors      int // error codes put into the answer; see fail
 	wait        func() kmsg.Response
+	fetched     int64         // bytes of records in the answer to a fetch
+	waited      time.Duration // of handling, for others; see waiting
+	throttle    time.Duration // the client is over a quota for so long
 	last        error // set: the connection ends with this once the answer is written
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/internal/quota"
 )
 
 // Server serves a broker; see the package comment.
@@ -27,6 +28,7 @@ type Server struct {
 	memory     *semaphore.Weighted // bytes of requests in flight
 	authorizer *authorizer         // nil: everything is allowed
 	security   *security
+	meters     *quota.Meters
 	bound      []*bound
 	ctx        context.Context // of every handler; ends when draining begins
 	cancel     context.CancelFunc
@@ -63,6 +65,7 @@ func New(cfg Config) (*Server, error) {
 		conns:  map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
 	}
 	s.byKey = indexTable(s.table)
+	s.meters = quota.NewMeters()
 	if err := s.secure(); err != nil {
 		return nil, err
 	}

@@ -241,3 +241,6 @@ func (e Entity) has(filter []Match) bool {
 	}
 	return true
 }
+
+// Has says whether any entity has a quota of the kind.
+func (s *Settings) Has(kind Kind) bool { return s != nil && s.byKind[kind] != nil }
