@@ -111,6 +111,7 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
 		}
 	}
+	opts := segment.AppendOptions{Now: p.b.nowMS(), LogAppendTime: s.logAppendTime}
 	if h.Transactional() {
 		// Held over the append, so that no batch can slip behind its own marker.
 		e, err := p.b.txns.enter(ProducerIdentity{h.ProducerID, h.ProducerEpoch}, p.tp)
@@ -118,8 +119,9 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, err}
 		}
 		defer e.mu.RUnlock()
+		opts.FromZero = e.t.Implicit()
 	}
-	res, err := l.Append(batches, segment.AppendOptions{Now: p.b.nowMS(), LogAppendTime: s.logAppendTime})
+	res, err := l.Append(batches, opts)
 	if err != nil {
 		return ProduceResult{}, Unsynced{}, p.wrap(err)
 	}

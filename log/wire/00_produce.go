@@ -142,7 +142,7 @@ func (a *produceAnswer) partition(view *broker.TopicView, in *kmsg.ProduceReques
 		res, wait, err = p.AppendChecked(in.Records)
 	}
 	if err != nil {
-		a.refuse(out, a.txnCode(err), err)
+		a.refuse(out, a.code(err), err)
 		if p != nil {
 			a.hint(p, out)
 		}
@@ -167,16 +167,11 @@ func oneBatch(records []byte) (record.BatchHeader, error) {
 	return h, err
 }
 
-// txnCode is the code of an error, in the words that producers of this version know.
-func (a *produceAnswer) txnCode(err error) int16 {
-	switch c := code(err); {
-	case errors.Is(err, broker.ErrNotInTransaction) && a.req.Version >= 11:
-		return codeTransactionAbortable
-	case c == codeProducerFenced:
-		return codeInvalidProducerEpoch // KIP-360: the client asks the coordinator before it gives up
-	default:
-		return c
-	}
+// code is the code of an error, in the words that producers of this version know.
+// Before KIP-890 they knew nothing of a transaction that is still being completed,
+// and try again at NOT_ENOUGH_REPLICAS without asking for the leader anew.
+func (a *produceAnswer) code(err error) int16 {
+	return writeCode(err, a.req.Version >= 11, a.req.Version >= 12, codeNotEnoughReplicas)
 }
 
 // refuse puts an error into a partition's answer; err, if there is one, says more.
@@ -219,7 +214,7 @@ func (a *produceAnswer) wait() kmsg.Response {
 		if err != nil {
 			p := a.at[i]
 			p.BaseOffset, p.LogAppendTime, p.LogStartOffset = -1, record.NoTimestamp, -1
-			a.refuse(p, a.txnCode(err), err)
+			a.refuse(p, a.code(err), err)
 		}
 	}
 	return a.resp
