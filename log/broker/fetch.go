@@ -7,8 +7,9 @@ import (
 
 // FetchOptions of Fetch.
 type FetchOptions struct {
-	MaxBytes  int  // about; at least one batch comes
-	Committed bool // read_committed: up to the last stable offset, with the aborted list
+	MaxBytes   int  // of batches
+	AtLeastOne bool // a first batch above MaxBytes comes nevertheless
+	Committed  bool // read_committed: up to the last stable offset, with the aborted list
 }
 
 // Fetched is what Fetch found. Release gives the file back.
@@ -38,10 +39,10 @@ func (p *Partition) Fetch(from record.Offset, opt FetchOptions) (Fetched, error)
 	if from < f.Start || from > f.End {
 		return f, &segment.OffsetOutOfRangeError{Partition: p.tp, Offset: from, Start: f.Start, End: f.End}
 	}
-	if from >= upTo {
+	if from >= upTo || opt.MaxBytes <= 0 && !opt.AtLeastOne {
 		return f, nil
 	}
-	if f.Range, err = l.Range(from, upTo, opt.MaxBytes); err != nil {
+	if f.Range, err = l.Range(from, upTo, opt.MaxBytes, opt.AtLeastOne); err != nil {
 		return f, p.wrap(err)
 	}
 	if opt.Committed && f.Len() > 0 {
@@ -62,4 +63,14 @@ func (p *Partition) Epoch() record.LeaderEpoch {
 		return l.Epoch()
 	}
 	return record.NoLeaderEpoch
+}
+
+// Appended counts the bytes that were appended since the partition was opened;
+// ok is false if it takes no reads now. Long polls ask it whether enough came.
+func (p *Partition) Appended() (bytes int64, ok bool) {
+	l := p.log.Load()
+	if l == nil || p.gone.Load() || l.Err() != nil {
+		return 0, false
+	}
+	return l.Appended(), true
 }

@@ -330,6 +330,7 @@ func (l *Log) publish(s *segment) {
 	if len(p.entries.times) > 0 {
 		l.warn("time index", s.time.append(p.entries.times))
 	}
+	l.appended.Add(p.bytes)
 	l.end.Store(int64(p.end))
 	l.stable.Store(int64(l.producers.stable(p.end)))
 }

@@ -29,6 +29,7 @@ type Log struct {
 	hints    [8]readHint
 
 	start, end, stable, durable atomic.Int64
+	appended                    atomic.Int64 // bytes since Open
 	epoch                       atomic.Int32
 	checkpointed                atomic.Int64
 	failure                     atomic.Pointer[OfflineError]
@@ -62,6 +63,9 @@ func (l *Log) Durable() record.Offset { return record.Offset(l.durable.Load()) }
 
 // Epoch is the leader epoch stamped into appended batches.
 func (l *Log) Epoch() record.LeaderEpoch { return record.LeaderEpoch(l.epoch.Load()) }
+
+// Appended is how many bytes were appended since Open; it only rises.
+func (l *Log) Appended() int64 { return l.appended.Load() }
 
 // Bytes is the size of all .log files.
 func (l *Log) Bytes() int64 {

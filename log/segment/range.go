@@ -67,11 +67,11 @@ func (r *Range) Release() {
 	r.handle, r.file = nil, nil
 }
 
-// Range finds whole batches from the one that holds offset up to about
-// maxBytes, at least one batch, all beginning below upTo, and lends them. It
-// reads headers only: a few KiB, whatever the range's size. Errors as of Read;
-// at upTo or the end the range is empty.
-func (l *Log) Range(offset, upTo record.Offset, maxBytes int) (Range, error) {
+// Range finds whole batches from the one that holds offset up to maxBytes, all
+// beginning below upTo, and lends them. A first batch above maxBytes comes
+// alone with atLeastOne, else not. Range reads headers only: a few KiB, whatever
+// the size. Errors as of Read; at upTo or the end the range is empty.
+func (l *Log) Range(offset, upTo record.Offset, maxBytes int, atLeastOne bool) (Range, error) {
 	none := Range{next: offset}
 	for {
 		if err := l.usable(); err != nil {
@@ -89,8 +89,9 @@ func (l *Log) Range(offset, upTo record.Offset, maxBytes int) (Range, error) {
 		r := none
 		var err error
 		for i := find(segs, offset); i < len(segs) && segs[i].base < upTo; i++ {
-			r, err = l.rangeIn(segs[i], offset, upTo, maxBytes)
-			if err != nil || r.len > 0 {
+			var more bool
+			r, more, err = l.rangeIn(segs[i], offset, upTo, maxBytes, atLeastOne)
+			if err != nil || !more {
 				break
 			}
 		}
@@ -103,28 +104,29 @@ func (l *Log) Range(offset, upTo record.Offset, maxBytes int) (Range, error) {
 	}
 }
 
-// rangeIn is Range within one segment; empty if no batch at or after offset is in it.
-func (l *Log) rangeIn(s *segment, offset, upTo record.Offset, maxBytes int) (Range, error) {
+// rangeIn is Range within one segment; more says that no batch at or after
+// offset is in it, so that the next segment is to be asked.
+func (l *Log) rangeIn(s *segment, offset, upTo record.Offset, maxBytes int, atLeastOne bool) (r Range, more bool, err error) {
 	limit := s.size.Load()
 	f, err := s.log.acquire()
 	if err != nil {
-		return Range{}, l.readError(s, offset, 0, err)
+		return Range{}, false, l.readError(s, offset, 0, err)
 	}
-	r := Range{handle: &s.log, file: f, next: offset}
+	r = Range{handle: &s.log, file: f, next: offset}
 	pos, first, err := l.position(s, f, offset, limit)
-	if err != nil || pos < 0 {
+	if err != nil || pos < 0 || first > maxBytes && !atLeastOne {
 		r.Release()
-		return Range{next: offset}, err
+		return Range{next: offset}, err == nil && pos < 0, err
 	}
 	to := min(pos+int64(max(maxBytes, first)), limit)
 	end, next, err := l.lastBoundary(s, f, pos, to, limit, upTo)
 	if err != nil || end <= pos {
 		r.Release()
-		return Range{next: offset}, err
+		return Range{next: offset}, false, err
 	}
 	r.pos, r.len, r.next = pos, end-pos, next
 	l.hint(s, next, end)
-	return r, nil
+	return r, false, nil
 }
 
 // lastBoundary is the greatest end of a batch in [pos, to] that begins below

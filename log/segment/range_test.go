@@ -59,7 +59,7 @@ func TestRangeIsWhatReadReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := l.Range(from, upTo, maxBytes)
+		r, err := l.Range(from, upTo, maxBytes, true)
 		if err != nil {
 			t.Fatalf("Range(%d, %d, %d): %v", from, upTo, maxBytes, err)
 		}
@@ -82,6 +82,24 @@ func nextOf(t *testing.T, b []byte, from record.Offset) record.Offset {
 	return max(from, next)
 }
 
+func TestARangeWithoutAtLeastOneHasNoBatchAboveItsBound(t *testing.T) {
+	l, _ := openRangeLog(t)
+	if _, err := l.Append(rangeBatch(t, string(make([]byte, 500))), AppendOptions{Now: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		maxBytes   int
+		atLeastOne bool
+		want       bool
+	}{{499, false, false}, {0, false, false}, {0, true, true}, {600, false, true}} {
+		r, err := l.Range(0, l.End(), c.maxBytes, c.atLeastOne)
+		if err != nil || (r.Len() > 0) != c.want {
+			t.Errorf("Range of at most %d bytes (at least one: %v) has %d, %v; expected the batch: %v", c.maxBytes, c.atLeastOne, r.Len(), err, c.want)
+		}
+		r.Release()
+	}
+}
+
 func TestARangeOutlivesItsSegment(t *testing.T) {
 	for _, end := range []string{"retention", "compaction", "eviction", "delete"} {
 		l, files := openRangeLog(t)
@@ -90,7 +108,7 @@ func TestARangeOutlivesItsSegment(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r, err := l.Range(0, l.End(), 1000)
+		r, err := l.Range(0, l.End(), 1000, true)
 		if err != nil || r.Len() == 0 {
 			t.Fatalf("%s: Range: %d bytes, %v", end, r.Len(), err)
 		}
@@ -106,7 +124,7 @@ func TestARangeOutlivesItsSegment(t *testing.T) {
 		case "eviction":
 			for range 20 { // look at every other segment: more files than the cache keeps
 				for _, s := range l.Segments() {
-					if o, rerr := l.Range(s.Base, l.End(), 100); rerr == nil {
+					if o, rerr := l.Range(s.Base, l.End(), 100, true); rerr == nil {
 						o.Release()
 					}
 				}
