@@ -33,6 +33,7 @@ Beyond loopback it wants TLS, or an explicit --insecure.`,
 		RunE: runServe,
 	}
 	addSettings(cmd, "data-dir", "flush", "partitions", "listen", "advertise", "insecure", "http", "pprof", "log-level")
+	addSettings(cmd, serveSecuritySettings...)
 	return cmd
 }
 
@@ -76,7 +77,11 @@ func newLogger(cmd *cobra.Command, s *settings) (*slog.Logger, error) {
 
 // open gets everything ready to serve, or says in one line why it cannot.
 func (srv *server) open(s *settings) error {
-	listeners, err := serveListeners(s)
+	listeners, err := serveListeners(s, srv.logger)
+	if err != nil {
+		return err
+	}
+	security, err := serveSecurity(s, srv.logger)
 	if err != nil {
 		return err
 	}
@@ -85,7 +90,7 @@ func (srv *server) open(s *settings) error {
 		bc.Flush = broker.FlushOS
 	}
 	var m *metrics.Broker
-	wc := wire.Config{Listeners: listeners, Logger: srv.logger}
+	wc := wire.Config{Listeners: listeners, Security: security, Logger: srv.logger}
 	if addr := s.GetString("http"); addr != "" {
 		m = metrics.NewBroker()
 		bc.Hooks, wc.Hooks = m.BrokerHooks(), m.WireHooks()
@@ -119,26 +124,21 @@ func inUse(flag, addr string, err error) error {
 }
 
 // serveListeners reads --listen and --advertise.
-func serveListeners(s *settings) ([]wire.Listener, error) {
+func serveListeners(s *settings, logger *slog.Logger) ([]wire.Listener, error) {
 	specs, err := wire.ParseListeners(s.GetString("listen"), s.GetString("advertise"))
 	if err != nil {
 		return nil, usagef("--listen: %w", err)
 	}
-	var listeners []wire.Listener
 	for _, spec := range specs {
-		if err := spec.Exposed(); err != nil && !s.GetBool("insecure") {
-			if errors.Is(err, wire.ErrExposed) {
-				return nil, usagef("--listen: %w: use SSL:// or SASL_SSL://, or say --insecure if the network is yours alone", err)
-			}
+		switch err := spec.Exposed(); {
+		case err == nil, errors.Is(err, wire.ErrExposed) && s.GetBool("insecure"):
+		case errors.Is(err, wire.ErrExposed):
+			return nil, usagef("--listen: %w: use SSL:// or SASL_SSL://, or say --insecure if the network is yours alone", err)
+		default:
 			return nil, usagef("--listen: %w", err)
 		}
-		l := wire.Listener{Name: spec.Protocol, Addr: spec.Addr, Advertised: spec.Advertised}
-		if spec.TLS() || spec.SASL() {
-			return nil, usagef("--listen: %s is not served yet", spec.Protocol)
-		}
-		listeners = append(listeners, l)
 	}
-	return listeners, nil
+	return secureListeners(s, specs, logger)
 }
 
 // run serves until ctx ends.

@@ -33,6 +33,16 @@ var knownSettings = []setting{
 	{"listen", "127.0.0.1:9092", "serve: where to listen: [PROTOCOL://]HOST:PORT, several with commas; PLAINTEXT (default), SSL, SASL_PLAINTEXT, SASL_SSL"},
 	{"advertise", "", "serve: what clients are told to connect to, HOST:PORT for each listener; default: where it listens"},
 	{"insecure", false, "serve: allow listeners beyond loopback without TLS"},
+	{"tls-cert", "", "serve: PEM file of the certificate of SSL and SASL_SSL listeners, read anew when it changes"},
+	{"tls-key", "", "serve: PEM file of its key; default: in --tls-cert"},
+	{"tls-client-ca", "", "serve: PEM file of the authorities that sign clients' certificates"},
+	{"tls-client-auth", "none", "serve: clients' certificates: none, requested or required"},
+	{"sasl-mechanisms", "", "serve: what SASL listeners offer: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; default: SCRAM, and PLAIN with --sasl-users"},
+	{"sasl-users", "", "serve: file of the users of PLAIN, a line NAME:PASSWORD each, read at each login"},
+	{"first-user", "", "serve: NAME:PASSWORD of a SCRAM user to make where there is none yet; better in MILLSTREAM_FIRST_USER"},
+	{"acl", false, "serve: clients may do what access control lists allow, and nothing else"},
+	{"super-users", "", "serve: who may do everything, such as User:admin;User:ops"},
+	{"allow-if-no-acl", false, "serve: everybody may use what no access control list names"},
 	{"http", "", "serve: HOST:PORT of /metrics, /healthz and /readyz; default: none"},
 	{"pprof", false, "serve: /debug/pprof on --http too"},
 	{"log-level", "warn", "serve: what is logged to stderr: debug, info, warn or error"},
@@ -51,7 +61,7 @@ var knownSettings = []setting{
 var shorthands = map[string]string{"brokers": "b"}
 
 // secretSettings are never printed.
-var secretSettings = []string{"password"}
+var secretSettings = []string{"password", "first-user"}
 
 // settingPlaces is where they may stand, beside the command line.
 var settingPlaces = places.Config{Known: settingKeys(), EnvPrefix: "MILLSTREAM_", File: "millstream.yaml", Optional: true}
