@@ -80,8 +80,8 @@ type Config struct {
 	// GroupInitialDelay is how long an empty group's first rebalance waits for more
 	// members after each one that joins; 0.
 	GroupInitialDelay time.Duration
-	// OpenParallelism is how many partitions are opened at the same time at start;
-	// 2 for each processor.
+	// OpenParallelism is how many partitions are opened, made or removed at the
+	// same time; 2 for each processor, at most SyncParallelism.
 	OpenParallelism int
 	// SyncParallelism bounds the fdatasyncs of one commit that run at once; 16. With
 	// 1 they run one after the other in a fixed order.
@@ -163,11 +163,11 @@ func (c *Config) fillDefaults() {
 	orInt(&c.TransactionalIDExpiry, 7*24*time.Hour)
 	orInt(&c.OffsetsRetention, 7*24*time.Hour)
 	orInt(&c.CleanerMemory, 16<<20)
-	if c.OpenParallelism <= 0 {
-		c.OpenParallelism = 2 * runtime.GOMAXPROCS(0)
-	}
 	if c.SyncParallelism <= 0 {
 		c.SyncParallelism = 16
+	}
+	if c.OpenParallelism <= 0 {
+		c.OpenParallelism = min(2*runtime.GOMAXPROCS(0), c.SyncParallelism)
 	}
 	if c.MaxOpenFiles <= 0 {
 		c.MaxOpenFiles = halfOfOpenFiles()

@@ -194,9 +194,7 @@ func (b *Broker) replaceTopic(old, n *topicState) {
 	for _, p := range n.parts {
 		p.configure(n.set)
 	}
-	b.mu.Lock()
-	b.topics[n.entry.Name], b.byID[n.id] = n, n
-	b.mu.Unlock()
+	b.publish(n)
 }
 
 // alterResource is for the resources that are no topics. b.metaMu is held.

@@ -76,7 +76,7 @@ func (b *Broker) finishPending() error {
 		return nil
 	}
 	for _, t := range b.meta.Pending {
-		for i := range t.Partitions {
+		for i := t.From; i < t.Partitions; i++ {
 			tp := record.TopicPartition{Topic: t.Name, Partition: record.Partition(i)}
 			if err := b.fs.RemoveAll(b.partitionDir(tp)); err != nil {
 				return err
@@ -87,7 +87,7 @@ func (b *Broker) finishPending() error {
 		return err
 	}
 	for _, t := range b.meta.Pending {
-		if err := b.forgetCheckpoints(t.Name); err != nil {
+		if err := b.forgetCheckpoints(t.Name, record.Partition(t.From)); err != nil {
 			return err
 		}
 	}
@@ -105,15 +105,18 @@ func (b *Broker) openPartitions(clean bool) error {
 			return err
 		}
 		for i := range t.Partitions {
-			p := ts.newPartition(b, record.Partition(i))
-			if err := b.openPartition(p, clean); err != nil {
-				p.setOffline(err)
-			}
+			ts.newPartition(b, record.Partition(i))
 		}
 		b.mu.Lock()
 		b.topics[t.Name], b.byID[ts.id] = ts, ts
 		b.mu.Unlock()
 	}
+	ps := b.allPartitions()
+	inParallel(b.cfg.OpenParallelism, len(ps), func(i int) {
+		if err := b.openPartition(ps[i], clean); err != nil {
+			ps[i].setOffline(err)
+		}
+	})
 	if clean || b.cfg.Flush != FlushCommit {
 		return nil
 	}
@@ -185,15 +188,16 @@ func (b *Broker) checkpointed(file string, tp record.TopicPartition) record.Offs
 	return b.points[file][tp]
 }
 
-// forgetCheckpoints takes a topic out of the checkpoint files, so that a topic
-// of the same name does not begin with its predecessor's.
-func (b *Broker) forgetCheckpoints(topic string) error {
+// forgetCheckpoints takes a topic's partitions from the given one on out of the
+// checkpoint files, so that a topic of the same name does not begin with its
+// predecessor's.
+func (b *Broker) forgetCheckpoints(topic string, from record.Partition) error {
 	b.ckptMu.Lock()
 	defer b.ckptMu.Unlock()
 	for _, name := range checkpointFiles {
 		changed := false
 		for tp := range b.points[name] {
-			if tp.Topic == topic {
+			if tp.Topic == topic && tp.Partition >= from {
 				delete(b.points[name], tp)
 				changed = true
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"unicode/utf16"
@@ -40,6 +39,11 @@ type TopicSpec struct {
 	Name       string
 	Partitions int32
 	Configs    map[string]string
+	// Strict holds the topic to what Kafka allows its clients: the bounds of
+	// configurations, and no name that differs from another's in . and _ only.
+	Strict bool
+	// ValidateOnly makes nothing; what is returned has no id.
+	ValidateOnly bool
 }
 
 // topicState is a topic that is open. Its entry is replaced, never changed.
@@ -100,88 +104,64 @@ func (b *Broker) createTopic(spec TopicSpec) (Topic, error) {
 	if err := checkName(spec.Name); err != nil {
 		return Topic{}, err
 	}
-	if spec.Partitions < 0 || spec.Partitions > 100_000 {
-		return Topic{}, fmt.Errorf("%w: topic %s: %d partitions, expected 1 to 100000", ErrInvalidTopic, spec.Name, spec.Partitions)
+	if spec.Partitions < 0 || spec.Partitions > maxPartitions {
+		return Topic{}, fmt.Errorf("%w: topic %s: %d, expected 1 to %d", ErrInvalidPartitions, spec.Name, spec.Partitions, maxPartitions)
+	}
+	if spec.Strict {
+		if err := checkTopicConfigs(spec.Configs); err != nil {
+			return Topic{}, err
+		}
 	}
 	b.metaMu.Lock()
 	defer b.metaMu.Unlock()
-	if _, ok := b.Topic(spec.Name); ok {
-		return Topic{}, fmt.Errorf("%w: %s", ErrTopicExists, spec.Name)
-	}
-	id := b.cfg.NewID()
-	entry := topicEntry{Name: spec.Name, ID: hex.EncodeToString(id[:]), Partitions: spec.Partitions, CreatedMS: b.nowMS(), Configs: maps.Clone(spec.Configs)}
-	ts, err := b.newTopicState(entry)
-	if err != nil {
+	if err := b.checkNewName(spec); err != nil {
 		return Topic{}, err
+	}
+	entry := topicEntry{Name: spec.Name, ID: noID, Partitions: spec.Partitions, CreatedMS: b.nowMS(), Configs: maps.Clone(spec.Configs)}
+	if !spec.ValidateOnly {
+		id := b.cfg.NewID()
+		entry.ID = hex.EncodeToString(id[:])
+	}
+	ts, err := b.newTopicState(entry)
+	if err != nil || spec.ValidateOnly {
+		return ts.describe(), err
 	}
 	if err := b.makePartitions(ts); err != nil {
 		return Topic{}, err
 	}
-	b.mu.Lock()
-	b.topics[spec.Name], b.byID[ts.id] = ts, ts
-	b.mu.Unlock()
+	b.publish(ts)
 	return ts.describe(), nil
 }
 
-// makePartitions makes the directories between two writes of the metadata, so
-// that a crash leaves either a whole topic or one that Open removes. b.metaMu is held.
-func (b *Broker) makePartitions(ts *topicState) (err error) {
-	for n := range ts.entry.Partitions {
-		dir := b.partitionDir(record.TopicPartition{Topic: ts.entry.Name, Partition: record.Partition(n)})
-		if _, err := b.fs.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %s is there, but not a partition that this broker made: move it away", ErrInvalidTopic, dir)
-		}
-	}
-	m := *b.meta
-	m.Pending = append(slices.Clip(m.Pending), ts.entry)
-	if err := b.writeMeta(&m); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			b.undoCreate(ts)
-		}
-	}()
-	for n := range ts.entry.Partitions {
-		p := ts.newPartition(b, record.Partition(n))
-		l, _, err := segment.Open(p.logConfig(), segment.OpenOptions{Clean: true, Now: b.nowMS()})
-		if err != nil {
-			return p.wrap(err)
-		}
-		p.log.Store(l)
-	}
-	if err := b.fs.SyncDir(b.cfg.Dir); err != nil {
-		return fmt.Errorf("%w: %w", ErrStorage, err)
-	}
-	m = *b.meta
-	m.Pending = without(m.Pending, ts.entry.Name)
-	m.Topics = append(slices.Clip(m.Topics), ts.entry)
-	slices.SortFunc(m.Topics, func(a, c topicEntry) int {
-		if a.Name < c.Name {
-			return -1
-		}
-		return 1
-	})
-	return b.writeMeta(&m)
+// publish makes a topic's newest form the one that is found.
+func (b *Broker) publish(ts *topicState) {
+	b.mu.Lock()
+	b.topics[ts.entry.Name], b.byID[ts.id] = ts, ts
+	b.mu.Unlock()
 }
 
-// undoCreate removes what was made; what cannot be removed now, Open removes.
-func (b *Broker) undoCreate(ts *topicState) {
-	for _, p := range ts.parts {
-		p.gone.Store(true)
-		if l := p.log.Load(); l != nil {
-			_ = l.Delete()
-		} else {
-			_ = b.fs.RemoveAll(b.partitionDir(p.tp))
+// maxPartitions of a topic.
+const maxPartitions = 100_000
+
+// noID is the hex of a topic id of zeros.
+const noID = "00000000000000000000000000000000"
+
+// checkNewName refuses names that are taken. b.metaMu is held.
+func (b *Broker) checkNewName(spec TopicSpec) error {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.topics[spec.Name] != nil {
+		return fmt.Errorf("%w: %s", ErrTopicExists, spec.Name)
+	}
+	if !spec.Strict {
+		return nil
+	}
+	for name := range b.topics {
+		if collides(name, spec.Name) {
+			return fmt.Errorf("%w: topic %s collides with existing topic %s: metrics write . as _", ErrInvalidTopic, spec.Name, name)
 		}
 	}
-	m := *b.meta
-	m.Pending = without(m.Pending, ts.entry.Name)
-	_ = b.writeMeta(&m)
-}
-
-func without(entries []topicEntry, name string) []topicEntry {
-	return slices.DeleteFunc(slices.Clone(entries), func(t topicEntry) bool { return t.Name == name })
+	return nil
 }
 
 // EnsureTopic makes a topic unless there is one, whose configuration is left alone.
@@ -196,60 +176,6 @@ func (b *Broker) EnsureTopic(spec TopicSpec) (Topic, error) {
 		}
 	}
 	return t, err
-}
-
-// DeleteTopic removes a topic with its data and its group offsets.
-func (b *Broker) DeleteTopic(name string) error {
-	if err := b.alive(); err != nil {
-		return err
-	}
-	if internal(name) {
-		return fmt.Errorf("%w: %s is the broker's own", ErrInvalidTopic, name)
-	}
-	if err := b.removeTopic(name); err != nil {
-		return err
-	}
-	return b.groups.forgetTopic(name)
-}
-
-func (b *Broker) removeTopic(name string) error {
-	b.metaMu.Lock()
-	defer b.metaMu.Unlock()
-	b.mu.RLock()
-	ts := b.topics[name]
-	b.mu.RUnlock()
-	if ts == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
-	}
-	m := *b.meta
-	m.Topics = without(m.Topics, name)
-	m.Pending = append(slices.Clip(m.Pending), ts.entry)
-	if err := b.writeMeta(&m); err != nil { // from here on it is deleted
-		return err
-	}
-	b.mu.Lock()
-	delete(b.topics, name)
-	delete(b.byID, ts.id)
-	b.mu.Unlock()
-	for _, p := range ts.parts {
-		p.gone.Store(true)
-		var err error
-		if l := p.log.Load(); l != nil {
-			err = l.Delete()
-		} else {
-			err = b.fs.RemoveAll(b.partitionDir(p.tp))
-		}
-		p.watchers.wake(true)
-		if err != nil {
-			return fmt.Errorf("topic %s is deleted, but not all of its files; the next start removes them: %w", name, p.wrap(err))
-		}
-	}
-	if err := b.forgetCheckpoints(name); err != nil {
-		return err
-	}
-	m = *b.meta
-	m.Pending = without(m.Pending, name)
-	return b.writeMeta(&m)
 }
 
 // AlterTopic sets configurations; a nil value puts the default back.
