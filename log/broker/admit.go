@@ -3,7 +3,9 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
 
+	"github.com/millstream-io/millstream/log/internal/config"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
 )
@@ -42,8 +44,8 @@ func (p *Partition) admit(batch []byte) error {
 	if err != nil {
 		return err
 	}
-	s := p.settings.Load()
-	if !s.compact || len(batch) < h.Size() {
+	s, now := p.settings.Load(), p.b.nowMS()
+	if !s.compact && !s.doubts(&h, now) || len(batch) < h.Size() {
 		return nil // what is not whole, the append refuses
 	}
 	if h, err = record.Validate(batch); err != nil {
@@ -53,9 +55,31 @@ func (p *Partition) admit(batch []byte) error {
 	defer it.Release()
 	var v record.View
 	for i := 0; it.Next(&v); i++ {
-		if v.Key == nil {
+		if s.compact && v.Key == nil {
 			return &RecordError{Record: i, Err: errNoKey}
+		}
+		if err := s.checkTime(v.Timestamp, now); err != nil {
+			return &RecordError{Record: i, Err: err}
 		}
 	}
 	return it.Err()
+}
+
+// doubts says that a batch's records must be looked at for their times: the
+// header alone says that none is too far ahead, and without a bound none is too
+// far behind.
+func (s *topicSettings) doubts(h *record.BatchHeader, now int64) bool {
+	return !s.logAppendTime && (s.timeBehind != math.MaxInt64 || h.MaxTimestamp-now > s.timeAhead)
+}
+
+// checkTime holds a record's time, as its producer says it, to the topic's bounds.
+func (s *topicSettings) checkTime(ms, now int64) error {
+	switch {
+	case s.logAppendTime || ms == record.NoTimestamp:
+	case ms-now > s.timeAhead:
+		return fmt.Errorf("%w: %d is %d ms ahead of the broker's clock, expected at most %d (%s)", ErrTimestamp, ms, ms-now, s.timeAhead, config.MessageTimestampAfter)
+	case now-ms > s.timeBehind:
+		return fmt.Errorf("%w: %d is %d ms behind the broker's clock, expected at most %d (%s)", ErrTimestamp, ms, now-ms, s.timeBehind, config.MessageTimestampBefore)
+	}
+	return nil
 }
