@@ -20,7 +20,7 @@ var levels = map[string]int{
 	"log/segment": 1, "streams/state": 1, "streams/window": 1,
 	"log/internal/*": 2, "streams/processor": 2,
 	"log/broker": 3, "streams/topology": 3, "streams/internal/cache": 3, "runtime/internal/logclient": 3, "connectors": 3,
-	"log/wire": 4, "streams/internal/op": 4, "runtime/internal/plan": 4,
+	"log/wire": 4, "log/wire/clients": 5, "streams/internal/op": 4, "runtime/internal/plan": 4,
 	"streams": 5, "runtime/internal/assign": 5,
 	"streams/alert": 6, "runtime/internal/logclient/*": 6, "runtime/internal/task": 6, "runtime/internal/restore": 6,
 	"runtime/badgerstore": 6, "runtime/memstore": 6,
