@@ -212,6 +212,9 @@ func readTo(t testing.TB, log logclient.Log, cfg logclient.ReaderConfig, kind lo
 	p := newPosition(from)
 	ends := map[record.TopicPartition]record.Offset{}
 	for tp := range from {
+		if kind == logclient.AtStable {
+			settle(t, log, tp)
+		}
 		ends[tp] = lookup(t, log, tp, logclient.At{Kind: kind}).Offset
 	}
 	for tp, end := range ends {
@@ -222,6 +225,21 @@ func readTo(t testing.TB, log logclient.Log, cfg logclient.ReaderConfig, kind lo
 	noError(t, r.Close())
 	return p.records
 }
+
+// settle waits until every transaction that was ended is seen as ended: a cluster
+// writes the markers of a commit after it has answered. It gives up where one is
+// open.
+func settle(t testing.TB, log logclient.Log, tp record.TopicPartition) {
+	t.Helper()
+	for end := time.Now().Add(settling); time.Now().Before(end); {
+		if lookup(t, log, tp, logclient.At{Kind: logclient.AtStable}).Offset == lookup(t, log, tp, logclient.At{Kind: logclient.AtEnd}).Offset {
+			return
+		}
+	}
+}
+
+// settling is how long a cluster may take for a marker; embedded logs need none.
+var settling time.Duration
 
 // committedValues are all values of a partition that read_committed shows.
 func committedValues(t testing.TB, log logclient.Log, from record.TopicPartition) []string {

@@ -105,6 +105,7 @@ func TestOffsetsOfEveryKind(t *testing.T) {
 		}
 		done := commit(t, w)
 		equal(t, "the commit's offset", done[in].Offset, 4)
+		settle(t, log, in)
 		end := at(logclient.AtEnd)
 		equal(t, "the end, after the marker", end.Offset, 5)
 		equal(t, "the end's epoch", end.Epoch, done[in].Epoch)
@@ -123,6 +124,7 @@ func TestOffsetsOfEveryKind(t *testing.T) {
 			t.Fatalf("the end is %d although 1 MiB was appended", end)
 		}
 		noError(t, w.Abort(ctx))
+		settle(t, log, in)
 		equal(t, "the stable offset after the abort", at(logclient.AtStable), at(logclient.AtEnd))
 
 		epoch := at(logclient.AtEnd).Epoch

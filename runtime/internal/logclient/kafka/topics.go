@@ -1,0 +1,288 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millstream-io/millstream/log/record"
+	"github.com/millstream-io/millstream/runtime/internal/logclient"
+)
+
+// topicCache remembers topics with their partitions' leaders.
+type topicCache struct {
+	cl *kgo.Client
+
+	mu    sync.Mutex // guards what follows
+	known map[string]*topic
+	byID  map[[16]byte]string
+}
+
+// topic is what metadata says of it; it does not change once made.
+type topic struct {
+	name  string
+	id    [16]byte
+	parts []leader
+}
+
+// leader is who leads a partition, -1 if nobody does.
+type leader struct {
+	node  int32
+	epoch record.LeaderEpoch
+}
+
+func newTopicCache(cl *kgo.Client) *topicCache {
+	return &topicCache{cl: cl, known: map[string]*topic{}, byID: map[[16]byte]string{}}
+}
+
+// get describes a topic from memory, asking if it is not known. A missing topic
+// is kerr.UnknownTopicOrPartition.
+func (c *topicCache) get(ctx context.Context, name string) (*topic, error) {
+	c.mu.Lock()
+	t := c.known[name]
+	c.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	found, err := c.ask(ctx, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	if found[name] == nil {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	return found[name], nil
+}
+
+// ask fetches topics from the cluster and remembers them; a missing one is not in
+// the answer and forgotten.
+func (c *topicCache) ask(ctx context.Context, names []string) (map[string]*topic, error) {
+	found := map[string]*topic{}
+	err := again(ctx, func() error {
+		req := kmsg.NewPtrMetadataRequest()
+		req.AllowAutoTopicCreation = false
+		req.Topics = []kmsg.MetadataRequestTopic{}
+		for _, name := range names {
+			t := kmsg.NewMetadataRequestTopic()
+			t.Topic = kmsg.StringPtr(name)
+			req.Topics = append(req.Topics, t)
+		}
+		resp, err := req.RequestWith(ctx, c.cl)
+		if err != nil {
+			return err
+		}
+		for i := range resp.Topics {
+			t := &resp.Topics[i]
+			err := kerr.ErrorForCode(t.ErrorCode)
+			switch {
+			case errors.Is(err, kerr.UnknownTopicOrPartition):
+				c.forget(*t.Topic)
+			case err != nil && t.Topic != nil:
+				return fmt.Errorf("topic %s: %w", *t.Topic, err)
+			case err != nil:
+				return err
+			default:
+				found[*t.Topic] = c.remember(t)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (c *topicCache) remember(m *kmsg.MetadataResponseTopic) *topic {
+	t := &topic{name: *m.Topic, id: m.TopicID, parts: make([]leader, len(m.Partitions))}
+	for i := range t.parts {
+		t.parts[i].node = -1
+	}
+	for _, p := range m.Partitions {
+		if int(p.Partition) < len(t.parts) {
+			t.parts[p.Partition] = leader{node: p.Leader, epoch: record.LeaderEpoch(p.LeaderEpoch)}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.known[t.name]; old != nil && old.id != t.id {
+		delete(c.byID, old.id)
+	}
+	c.known[t.name], c.byID[t.id] = t, t.name
+	return t
+}
+
+func (c *topicCache) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.known[name]; t != nil {
+		delete(c.byID, t.id)
+		delete(c.known, name)
+	}
+}
+
+// name of a topic in an answer, which has its id or its name by version.
+func (c *topicCache) name(name string, id [16]byte) string {
+	if name != "" {
+		return name
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byID[id]
+}
+
+// Describe implements logclient.Log.
+func (l *Log) Describe(ctx context.Context, topics []string) ([]logclient.TopicInfo, error) {
+	if err := l.enter(ctx); err != nil {
+		return nil, err
+	}
+	found, err := l.topics.ask(ctx, topics)
+	if err != nil {
+		return nil, l.failed(ctx, "describe topics", err)
+	}
+	infos := make([]logclient.TopicInfo, len(topics))
+	for i, name := range topics {
+		infos[i].Name = name
+		if t := found[name]; t != nil {
+			infos[i].ID, infos[i].Partitions = t.id, int32(len(t.parts))
+		}
+	}
+	return infos, nil
+}
+
+// failed classifies an error of a call; a log that was closed meanwhile says so.
+func (l *Log) failed(ctx context.Context, what string, err error) error {
+	if closed := l.live(); closed != nil {
+		return closed
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return classified(what, err)
+}
+
+// Ensure implements logclient.Log.
+func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logclient.TopicInfo, error) {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	infos, err := l.Describe(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 30_000
+	asked := map[string]bool{}
+	for i, s := range specs {
+		switch {
+		case infos[i].Partitions == 0 && !asked[s.Name]:
+			asked[s.Name] = true
+			req.Topics = append(req.Topics, l.creation(s))
+		case infos[i].Partitions == 0:
+		case s.Partitions != 0 && s.Partitions != infos[i].Partitions:
+			return nil, &logclient.TopicMismatchError{Topic: s.Name, Have: infos[i].Partitions, Expected: s.Partitions}
+		}
+	}
+	if len(req.Topics) == 0 {
+		return infos, nil
+	}
+	if err := l.create(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := l.awaitLeaders(ctx, names); err != nil {
+		return nil, err
+	}
+	if infos, err = l.Describe(ctx, names); err != nil {
+		return nil, err
+	}
+	for i, s := range specs { // somebody else may have been faster
+		if s.Partitions != 0 && s.Partitions != infos[i].Partitions {
+			return nil, &logclient.TopicMismatchError{Topic: s.Name, Have: infos[i].Partitions, Expected: s.Partitions}
+		}
+	}
+	return infos, nil
+}
+
+func (l *Log) creation(s logclient.TopicSpec) kmsg.CreateTopicsRequestTopic {
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = s.Name, s.Partitions, l.cfg.ReplicationFactor
+	if s.Partitions == 0 {
+		t.NumPartitions = -1
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Configs)) {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = k, kmsg.StringPtr(s.Configs[k])
+		t.Configs = append(t.Configs, c)
+	}
+	return t
+}
+
+func (l *Log) create(ctx context.Context, req *kmsg.CreateTopicsRequest) error {
+	resp, err := req.RequestWith(ctx, l.cl)
+	if err != nil {
+		return l.failed(ctx, "create topics", err)
+	}
+	for _, t := range resp.Topics {
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+			continue
+		}
+		if t.ErrorMessage != nil && *t.ErrorMessage != "" {
+			err = fmt.Errorf("%w (%s)", err, *t.ErrorMessage)
+		}
+		return classified("create topic "+t.Topic, err)
+	}
+	return nil
+}
+
+// awaitLeaders waits until new topics are known to the broker that answers, and
+// each of their partitions is led.
+func (l *Log) awaitLeaders(ctx context.Context, names []string) error {
+	what := "wait for the leaders of new topics"
+	err := again(ctx, func() error {
+		found, err := l.topics.ask(ctx, names)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if t := found[name]; t == nil || slices.ContainsFunc(t.parts, func(p leader) bool { return p.node < 0 }) {
+				return kerr.LeaderNotAvailable
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return l.failed(ctx, what, err)
+	}
+	return nil
+}
+
+// maxMessageBytes asks for the size of the largest batch that a topic takes;
+// Kafka's default where the client may not know.
+func (l *Log) maxMessageBytes(ctx context.Context, name string) (int, error) {
+	const byDefault = 1048588
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, name, []string{"max.message.bytes"}
+	req.Resources = append(req.Resources, r)
+	resp, err := req.RequestWith(ctx, l.cl)
+	if err != nil {
+		return 0, l.failed(ctx, "ask for max.message.bytes of topic "+name, err)
+	}
+	for _, r := range resp.Resources {
+		for _, c := range r.Configs {
+			if c.Name == "max.message.bytes" && c.Value != nil {
+				if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 {
+					return n, nil
+				}
+			}
+		}
+	}
+	return byDefault, nil
+}
