@@ -17,16 +17,18 @@ import (
 
 // Broker is an open data directory. See the package comment.
 type Broker struct {
-	cfg        Config
-	fs         vfs.FS
-	lock       io.Closer
-	gate       vfs.Gate // passed by what a snapshot must see whole; see Snapshot
-	files      *segment.FileCache
-	clusterID  string
-	cleanStart bool
-	txns       *transactions
-	groups     *groups
-	security   atomic.Pointer[security] // of the metadata file; replaced under metaMu
+	cfg         Config
+	fs          vfs.FS
+	lock        io.Closer
+	gate        vfs.Gate // passed by what a snapshot must see whole; see Snapshot
+	files       *segment.FileCache
+	clusterID   string
+	cleanStart  bool
+	directoryID [16]byte
+	metaWrites  atomic.Int64
+	txns        *transactions
+	groups      *groups
+	security    atomic.Pointer[security] // of the metadata file; replaced under metaMu
 
 	closing       atomic.Bool
 	done          chan struct{} // closed when closing begins

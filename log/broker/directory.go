@@ -122,6 +122,9 @@ func (b *Broker) readOrMakeKafkaMeta() error {
 		if b.clusterID == "" || p["version"] != "1" {
 			return fmt.Errorf("%s: expected version=1 and a cluster.id, found version=%q cluster.id=%q", name, p["version"], b.clusterID)
 		}
+		if id, err := base64.RawURLEncoding.DecodeString(p["directory.id"]); err == nil {
+			copy(b.directoryID[:], id)
+		}
 		if b.cfg.ClusterID != "" && b.cfg.ClusterID != b.clusterID {
 			return fmt.Errorf("%s: cluster.id is %s, but the configuration says %s: another directory is meant", name, b.clusterID, b.cfg.ClusterID)
 		}
@@ -130,8 +133,9 @@ func (b *Broker) readOrMakeKafkaMeta() error {
 	if b.clusterID = b.cfg.ClusterID; b.clusterID == "" {
 		b.clusterID = formatID(b.cfg.NewID())
 	}
+	b.directoryID = b.cfg.NewID()
 	text := fmt.Sprintf("#\n#%s\ncluster.id=%s\ndirectory.id=%s\nnode.id=%d\nversion=1\n",
-		b.cfg.Now().UTC().Format("Mon Jan 02 15:04:05 UTC 2006"), b.clusterID, formatID(b.cfg.NewID()), b.cfg.NodeID)
+		b.cfg.Now().UTC().Format("Mon Jan 02 15:04:05 UTC 2006"), b.clusterID, formatID(b.directoryID), b.cfg.NodeID)
 	return writeFile(b.fs, name, []byte(text))
 }
 

@@ -26,6 +26,8 @@ var (
 	ErrInvalidPartitions = errors.New("broker: invalid number of partitions")
 	// ErrInvalidConfig: a configuration that is unknown or has a bad value.
 	ErrInvalidConfig = errors.New("broker: invalid configuration")
+	// ErrPolicy: the topic's configuration does not allow it.
+	ErrPolicy = errors.New("broker: not allowed by the topic's configuration")
 	// ErrInvalidRequest: what is asked for makes no sense here.
 	ErrInvalidRequest = errors.New("broker: invalid request")
 	// ErrOffline: the partition is offline (corrupt, or a sync failed) until it is reopened.

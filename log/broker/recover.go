@@ -228,6 +228,7 @@ func (b *Broker) writeMeta(m *metadata) error {
 		return err
 	}
 	b.meta = m
+	b.metaWrites.Add(1)
 	return nil
 }
 

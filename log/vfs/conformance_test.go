@@ -124,6 +124,8 @@ func testReadWrite(t *testing.T, fsys vfs.FS, dir string) {
 	}
 	if n, err := fsys.FreeBytes(dir); n == 0 || err != nil {
 		t.Errorf("free bytes %d, %v", n, err)
+	} else if all, err := fsys.TotalBytes(dir); all < n || err != nil {
+		t.Errorf("%d bytes in all, %d free, %v", all, n, err)
 	}
 }
 
@@ -229,8 +231,9 @@ func testMissing(t *testing.T, fsys vfs.FS, dir string) {
 	_, readErr := fsys.ReadDir(no)
 	_, createErr := fsys.Create(path.Join(no, "f"))
 	_, freeErr := fsys.FreeBytes(no)
+	_, totalErr := fsys.TotalBytes(no)
 	for op, err := range map[string]error{
-		"Open": openErr, "OpenReadWrite": rwErr, "Stat": statErr, "ReadDir": readErr, "Create": createErr, "FreeBytes": freeErr,
+		"Open": openErr, "OpenReadWrite": rwErr, "Stat": statErr, "ReadDir": readErr, "Create": createErr, "FreeBytes": freeErr, "TotalBytes": totalErr,
 		"Remove": fsys.Remove(no), "Rename": fsys.Rename(no, no+"2"), "Link": fsys.Link(no, no+"2"), "SyncDir": fsys.SyncDir(no),
 	} {
 		if !errors.Is(err, fs.ErrNotExist) {

@@ -28,7 +28,7 @@ const (
 	OpReadDir
 	OpStat
 	OpLock
-	OpFreeBytes
+	OpFreeBytes // FreeBytes and TotalBytes
 
 	// OpMutating are the kinds that change what a crash may leave, which hooks see.
 	OpMutating = OpCreate | OpWrite | OpTruncate | OpSync | OpSyncDir | OpRemove | OpRename | OpLink | OpMkdir | OpLock
@@ -250,6 +250,11 @@ func (f *FaultFS) Lock(name, owner string) (lock io.Closer, err error) {
 
 // Gate is the gate of the file system beneath; no rule touches it.
 func (f *FaultFS) Gate(name string) (Gate, error) { return f.fs.Gate(name) }
+
+func (f *FaultFS) TotalBytes(name string) (n uint64, err error) {
+	err = f.do(OpFreeBytes, name, func() (err error) { n, err = f.fs.TotalBytes(name); return err }, nil)
+	return n, err
+}
 
 func (f *FaultFS) FreeBytes(name string) (n uint64, err error) {
 	err = f.do(OpFreeBytes, name, func() (err error) { n, err = f.fs.FreeBytes(name); return err }, nil)

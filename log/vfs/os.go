@@ -70,11 +70,19 @@ func (osFS) SyncDir(name string) error {
 }
 
 func (osFS) FreeBytes(name string) (uint64, error) {
-	n, err := freeBytes(name)
+	free, _, err := diskBytes(name)
 	if err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	return n, nil
+	return free, nil
+}
+
+func (osFS) TotalBytes(name string) (uint64, error) {
+	_, total, err := diskBytes(name)
+	if err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return total, nil
 }
 
 // osFile is an open file of the operating system.

@@ -138,7 +138,8 @@ func preallocate(f *os.File, size int64) error {
 	return err
 }
 
-func freeBytes(name string) (uint64, error) {
+// diskBytes are the bytes free for this process, and all, of the file system of name.
+func diskBytes(name string) (free, total uint64, err error) {
 	var st unix.Statfs_t
 	for {
 		err := unix.Statfs(name, &st)
@@ -146,8 +147,8 @@ func freeBytes(name string) (uint64, error) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		return st.Bavail * uint64(st.Bsize), nil
+		return st.Bavail * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
 	}
 }

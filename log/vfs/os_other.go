@@ -27,10 +27,10 @@ func syncDir(d *os.File) error { return d.Sync() }
 
 func preallocate(*os.File, int64) error { return nil }
 
-// freeBytes is unknown here: never a reason to stop.
-func freeBytes(name string) (uint64, error) {
+// diskBytes are unknown here: never a reason to stop.
+func diskBytes(name string) (free, total uint64, err error) {
 	if _, err := os.Stat(name); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return math.MaxUint64, nil
+	return math.MaxUint64, math.MaxUint64, nil
 }

@@ -51,6 +51,8 @@ type FS interface {
 	Gate(name string) (Gate, error)
 	// FreeBytes is the space left for this process in the file system of name.
 	FreeBytes(name string) (uint64, error)
+	// TotalBytes is the size of the file system of name.
+	TotalBytes(name string) (uint64, error)
 }
 
 // File is an open file. ReadAt and WriteAt may run at once on disjoint ranges.

@@ -20,6 +20,11 @@ type codeOf struct {
 var codes = []codeOf{
 	{broker.ErrUnknownTopic, codeUnknownTopicOrPartition},
 	{broker.ErrTopicExists, codeTopicAlreadyExists},
+	{broker.ErrUnknownTopicID, codeUnknownTopicID},
+	{broker.ErrInvalidConfig, codeInvalidConfig},
+	{broker.ErrInvalidRequest, codeInvalidRequest},
+	{broker.ErrInvalidPartitions, codeInvalidPartitions},
+	{broker.ErrPolicy, codePolicyViolation},
 	{broker.ErrInvalidTopic, codeInvalidTopicException},
 	{broker.ErrNotInTransaction, codeInvalidTxnState},
 	{broker.ErrProducerFenced, codeProducerFenced},
