@@ -127,6 +127,8 @@ func (c *Core) decideAndBump(n *Txn, commit bool, now int64) Step {
 		return fail(err)
 	}
 	s := decide(n, commit, now)
+	// The epoch that is handed out must not be one that a new boot gives again.
+	s.Sync = true
 	if n.Next != record.NoProducerID {
 		s.Identity = Identity{n.Next, 0}
 	}

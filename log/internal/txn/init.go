@@ -89,7 +89,9 @@ func (c *Core) fence(t *Txn, now int64) Step {
 		return fail(err)
 	}
 	n.State, n.UpdateMS = PrepareAbort, now
-	return Step{Next: n, Markers: true}
+	// Sync, for the owner may be told to go on with the new epoch (EndAndBump), and
+	// a new boot must not give it again.
+	return Step{Next: n, Sync: true, Markers: true}
 }
 
 // bump raises the epoch of a decision (KIP-890). The last epoch there is serves
