@@ -121,6 +121,15 @@ func (b *Broker) describeTopicConfig(topic string) ([]ConfigEntry, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, topic)
 	}
+	return b.describeTopic(t), nil
+}
+
+// DescribeTopicSpec lists the configurations that a topic made of the spec has.
+func (b *Broker) DescribeTopicSpec(spec TopicSpec) []ConfigEntry {
+	return b.describeTopic(Topic{Name: spec.Name, Configs: spec.Configs})
+}
+
+func (b *Broker) describeTopic(t Topic) []ConfigEntry {
 	s := b.settings.Load()
 	var out []ConfigEntry
 	for _, d := range config.Topic.All() {
@@ -144,7 +153,7 @@ func (b *Broker) describeTopicConfig(topic string) ([]ConfigEntry, error) {
 		}
 		out = append(out, e)
 	}
-	return out, nil
+	return out
 }
 
 func newEntry(d *config.Def) ConfigEntry {
