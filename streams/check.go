@@ -50,10 +50,42 @@ func (b *Builder) checkStores() (errs []error) {
 	for _, n := range b.nodes {
 		for _, s := range n.Stores {
 			if first, ok := owner[s]; ok {
-				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("store %q belongs to operator %q already", s, first)})
+				errs = append(errs, &OperatorError{n.Name, fmt.Errorf("store %q belongs to operator %q already%s", s, first, b.formerOf(s))})
 				continue
 			}
 			owner[s] = n.Name
+		}
+	}
+	return append(errs, b.checkFormerNames(owner)...)
+}
+
+// formerOf explains a name that two stores are kept under, where one of them has
+// it by FormerName.
+func (b *Builder) formerOf(kept string) string {
+	for _, s := range b.stores {
+		if s.Name == kept && s.Alias != "" {
+			return fmt.Sprintf(": it is the FormerName of %q", s.Alias)
+		}
+	}
+	return ""
+}
+
+// checkFormerNames finds names that mean two stores: owner has the operators by
+// the names under which their stores are kept.
+func (b *Builder) checkFormerNames(owner map[string]string) (errs []error) {
+	called := map[string]string{}
+	for _, s := range b.stores {
+		if first, ok := called[s.Called()]; ok && first != s.Name {
+			errs = append(errs, &OperatorError{owner[s.Name], fmt.Errorf("store %q belongs to operator %q already", s.Called(), owner[first])})
+		}
+		called[s.Called()] = s.Name
+	}
+	for _, s := range b.stores {
+		if s.Alias == "" {
+			continue
+		}
+		if other, ok := called[s.Name]; ok && other != s.Name {
+			errs = append(errs, &OperatorError{owner[s.Name], fmt.Errorf("FormerName: another store, of operator %q, is called %q now and was %q", owner[other], s.Name, other)})
 		}
 	}
 	return errs

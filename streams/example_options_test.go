@@ -32,6 +32,16 @@ func ExampleStore() {
 	// Output: per-key string,int64 true true
 }
 
+// The state that was kept as "per-key" is called "visits" now.
+func ExampleFormerName() {
+	d := abc(func(in *streams.Stream[string, string]) {
+		in.GroupByKey().Count(streams.Store("visits"), streams.FormerName("per-key"))
+	})
+	s, _ := d.topo.Store("visits")
+	fmt.Println(s.Called(), "is kept as", s.Name)
+	// Output: visits is kept as per-key
+}
+
 func ExampleKeys() {
 	d := abc(func(in *streams.Stream[string, string]) {
 		in.SelectKey(func(_, v string) point { return point{len(v), 1} }, streams.Keys(pointsAsText)).To("out")

@@ -59,10 +59,10 @@ type WindowedGroup[K, V any] struct {
 	w Windows
 }
 
-const aggregateOptions = optNamed | optStore | optEmit | optValues | optNoChangelog
+const aggregateOptions = optNamed | optStore | optEmit | optValues | optNoChangelog | optFormerName
 
 // Count counts the records per key. Options: Store (needed), Named, Values (the
-// counts' serde), EmitOnCommit or EmitEveryUpdate, NoChangelog.
+// counts' serde), EmitOnCommit or EmitEveryUpdate, NoChangelog, FormerName.
 func (g *Grouped[K, V]) Count(opts ...Option) *Table[K, int64] {
 	return plain(g, "Count", countStep[K, V](), opts)
 }
@@ -80,7 +80,8 @@ func (g *Grouped[K, V]) Aggregate[A any](init func() A, add func(k K, v V, a A) 
 }
 
 // Count counts the records per key and window. Options: Store (needed), Named,
-// Values, EmitOnCommit, EmitEveryUpdate or EmitOnClose, KeepLate, NoChangelog.
+// Values, EmitOnCommit, EmitEveryUpdate or EmitOnClose, KeepLate, NoChangelog,
+// FormerName.
 func (g *WindowedGroup[K, V]) Count(opts ...Option) *WindowedTable[K, int64] {
 	return windowed(g, "Count", countStep[K, V](), opts)
 }
@@ -180,7 +181,8 @@ func newStateful[K, V, A any](g *Grouped[K, V], verb string, o *options, nilFunc
 	return newStore(in, verb, store, o, nilFunc, spec, make)
 }
 
-// storeName is the store's name by the option, which must be there.
+// storeName is the name under which the verb's state is kept, by its options: the
+// former name, if there is one, else the store's, which must be there.
 func (b *Builder) storeName(o *options) string {
 	store := o.string(optStore)
 	if store == "" {
@@ -190,7 +192,7 @@ func (b *Builder) storeName(o *options) string {
 	} else if err := checkName(store); err != nil {
 		o.errs = append(o.errs, fmt.Errorf("store: %w", err))
 	}
-	return store
+	return o.kept(store)
 }
 
 func newStore[K, V, A any](in *Stream[K, V], verb, store string, o *options, nilFunc bool, spec state.Spec,
@@ -205,9 +207,12 @@ func newStore[K, V, A any](in *Stream[K, V], verb, store string, o *options, nil
 	}
 	if o.given&optNamed == 0 && o.string(optStore) != "" {
 		o.given |= optNamed
-		o.value[optNamed] = store
+		o.value[optNamed] = o.string(optStore)
 	}
 	spec.Name, spec.Changelog = store, o.given&optNoChangelog == 0
+	if o.string(optStore) != "" {
+		spec.Alias = alias(o.string(optStore), store)
+	}
 	spec.KeySerde, spec.ValSerde = in.keys.s, vals.s
 	spec.SerdeName = in.keys.name() + "," + vals.name()
 	wantOld := new(bool)

@@ -31,6 +31,7 @@ const (
 	optPartitions
 	optKeepLate
 	optNoChangelog
+	optFormerName
 	optUses
 	optOnTimer
 	optEvery
@@ -47,7 +48,7 @@ const repeatable = optUses | optOnTimer | optDetail
 var optionNames = map[optionKind]string{
 	optNamed: "Named", optStore: "Store", optEmit: "Emit...", optKeys: "Keys", optValues: "Values",
 	optEventTime: "EventTime", optPartitioner: "Partitioner", optPartitions: "Partitions",
-	optKeepLate: "KeepLate", optNoChangelog: "NoChangelog",
+	optKeepLate: "KeepLate", optNoChangelog: "NoChangelog", optFormerName: "FormerName",
 	optUses: "Uses", optOnTimer: "OnTimer", optEvery: "Every", optWaitForAll: "WaitForAll",
 	optEndOfInput: "EndOfInput", optDetail: "Detail", optMistake: "Mistake",
 }
@@ -110,6 +111,18 @@ func KeepLate() Option { return Option{optKeepLate, true} }
 // and is rebuilt from nothing.
 func NoChangelog() Option { return Option{optNoChangelog, true} }
 
+// FormerName, beside a new name, says under which one the state was kept: the
+// program goes on with it. It stays where it is, in topics named after the former
+// name, but queries, metrics and errors know the new one only. The option stays in
+// the program for as long as the state is kept; after a second renaming too it is
+// the first name, as the topics say.
+//
+// Of the verbs with Store, and of NewState, it is the store's former name, and
+// that of the repartition topic that is named after the store. Of Process and
+// ProcessValues with timers or state it is the operator's (Named): of its timers
+// and its repartition topic.
+func FormerName(name string) Option { return Option{optFormerName, name} }
+
 // Detail, of Process and ProcessValues, is what the function does in words, for
 // Describe and the fingerprint: state that a program keeps is refused by one whose
 // details are others.
@@ -159,6 +172,31 @@ func parse(verb string, allowed optionKind, opts []Option) options {
 func (o *options) string(k optionKind) string {
 	s, _ := o.value[k].(string)
 	return s
+}
+
+// kept is the name under which the state called name is kept: its former one, if
+// FormerName gives one. A mistake in that is noted.
+func (o *options) kept(name string) string {
+	if o.given&optFormerName == 0 {
+		return name
+	}
+	former := o.string(optFormerName)
+	switch err := checkName(former); {
+	case err != nil:
+		o.errs = append(o.errs, fmt.Errorf("FormerName: %w", err))
+		return name
+	case former == name:
+		o.errs = append(o.errs, fmt.Errorf("FormerName: %q is its name now", name))
+	}
+	return former
+}
+
+// alias is name where it differs from the name under which the state is kept.
+func alias(name, kept string) string {
+	if name == kept {
+		return ""
+	}
+	return name
 }
 
 // typed returns the option's value as a T; ok is false if it was not given. The

@@ -40,7 +40,7 @@ import (
 //
 // c is valid until the function returns. Options: Named, Uses, OnTimer, Every,
 // WaitForAll, EndOfInput, KeepLate, Keys and Values (of the results), NoChangelog
-// (of the timers), Detail.
+// (of the timers), FormerName, Detail.
 func (s *Stream[K, V]) Process[K2, V2 any](fn func(c *Context[K2, V2], k K, v V), opts ...Option) *Stream[K2, V2] {
 	o := parse("Process", processOptions|optEvery|optKeys, opts)
 	keys, vals := serdeFor[K2](s.b, &o, optKeys), serdeFor[V2](s.b, &o, optValues)
@@ -68,6 +68,7 @@ func (s *Stream[K, V]) Process[K2, V2 any](fn func(c *Context[K2, V2], k K, v V)
 		return d
 	})
 	if every.ms > 0 {
+		n.EveryMS = every.ms
 		n.Detail = joinDetail(n.Detail, "every "+(time.Duration(every.ms)*time.Millisecond).String())
 	}
 	return &Stream[K2, V2]{b: s.b, n: n, keys: keys, vals: vals, rekeyed: true}
@@ -75,7 +76,7 @@ func (s *Stream[K, V]) Process[K2, V2 any](fn func(c *Context[K2, V2], k K, v V)
 
 // ProcessValues is Process that keeps the keys: what follows needs no
 // repartitioning. Options: Named, Uses, OnTimer, WaitForAll, EndOfInput, KeepLate,
-// Values (of the results), NoChangelog (of the timers), Detail.
+// Values (of the results), NoChangelog (of the timers), FormerName, Detail.
 func (s *Stream[K, V]) ProcessValues[V2 any](fn func(c *ValueContext[V2], k K, v V), opts ...Option) *Stream[K, V2] {
 	o := parse("ProcessValues", processOptions, opts)
 	vals := serdeFor[V2](s.b, &o, optValues)
@@ -104,7 +105,7 @@ func (s *Stream[K, V]) ProcessValues[V2 any](fn func(c *ValueContext[V2], k K, v
 	return out
 }
 
-const processOptions = optNamed | optUses | optOnTimer | optWaitForAll | optEndOfInput | optKeepLate | optValues | optNoChangelog | optDetail
+const processOptions = optNamed | optUses | optOnTimer | optWaitForAll | optEndOfInput | optKeepLate | optValues | optNoChangelog | optFormerName | optDetail
 
 // processNode appends the operator of Process and ProcessValues. complete gives the
 // operator its functions, for one task.
@@ -114,10 +115,17 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 	stores := usedStores(o)
 	keyed := len(stores) > 0 || len(timers) > 0
 	name := o.string(optNamed)
+	kept := name
 	if name == "" && len(stores) > 0 {
-		name = stores[0].storeName()
+		name, kept = stores[0].storeName()
 		o.given |= optNamed
 		o.value[optNamed] = name
+	}
+	if o.given&optFormerName != 0 {
+		kept = o.kept(name)
+		if !keyed {
+			o.errs = append(o.errs, errors.New("FormerName is of state or timers: it has neither"))
+		}
 	}
 	if name == "" && len(timers) > 0 {
 		o.errs = append(o.errs, errors.New("its timers are state and have no name: name the operator with streams.Named"))
@@ -126,7 +134,7 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 	if keyed {
 		need(o, "keys", s.keys)
 		if s.rekeyed {
-			in = s.repartition(&options{}, name)
+			in = s.repartition(&options{}, kept)
 		}
 	}
 	wait, _ := typed[bool](o, optWaitForAll)
@@ -143,7 +151,7 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 	n := b.operator(verb, o, nilFunc, func(n *node, t *op.Task) any {
 		d := op.Process[K, V]{Node: n.ID, Keys: in.keys.s, Keyed: keyed, Wait: wait, KeepLate: keepLate}
 		if len(timers) > 0 {
-			d.ByKey, d.Index = name+"-timers", name+"-timers-due"
+			d.ByKey, d.Index = kept+timersStore, kept+dueStore
 		}
 		if ended {
 			d.LastEnd = func(ms int64) int64 { return end.CloseMS(end.Last(ms)) }
@@ -157,7 +165,7 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 		n.errs = append(n.errs, st.attach(b, n, in.keys.s)...)
 	}
 	if len(timers) > 0 {
-		b.addTimerStores(n, name, in.keys.s, in.keys.name(), o.given&optNoChangelog == 0)
+		b.addTimerStores(n, name, kept, in.keys.s, in.keys.name(), o.given&optNoChangelog == 0)
 		n.Detail = "timers " + strings.Join(timers, ", ")
 	}
 	details, _ := o.value[optDetail].([]any)
@@ -182,13 +190,20 @@ func joinDetail(a, b string) string {
 	return a + ", " + b
 }
 
+// What the names of an operator's two stores of timers end in.
+const (
+	timersStore = "-timers"
+	dueStore    = "-timers-due"
+)
+
 // addTimerStores adds the two stores of an operator's timers.
-func (b *Builder) addTimerStores(n *node, name string, keys any, keyName string, changelog bool) {
+func (b *Builder) addTimerStores(n *node, name, kept string, keys any, keyName string, changelog bool) {
 	for _, spec := range []state.Spec{
-		{Name: name + "-timers", ValSerde: serde.Serde[op.KeyTimers](op.KeyTimersSerde{}), SerdeName: keyName + ",timers"},
-		{Name: name + "-timers-due", Kind: state.Window, ValSerde: serde.Serde[struct{}](op.DueSerde{}), SerdeName: keyName + ",due",
+		{Name: timersStore, ValSerde: serde.Serde[op.KeyTimers](op.KeyTimersSerde{}), SerdeName: keyName + ",timers"},
+		{Name: dueStore, Kind: state.Window, ValSerde: serde.Serde[struct{}](op.DueSerde{}), SerdeName: keyName + ",due",
 			SizeMS: op.TimerBucketMS, AdvanceMS: op.TimerBucketMS, RetentionMS: op.TimerBucketMS},
 	} {
+		spec.Name, spec.Alias = kept+spec.Name, alias(name+spec.Name, kept+spec.Name)
 		spec.KeySerde, spec.Changelog = keys, changelog
 		n.Stores = append(n.Stores, spec.Name)
 		b.stores = append(b.stores, spec)

@@ -22,6 +22,7 @@ import (
 // nothing to check.
 type State[K, V any] struct {
 	name string
+	kept string // what Spec.Name is
 	o    options
 	used bool
 	n    *node
@@ -30,10 +31,13 @@ type State[K, V any] struct {
 	vals serdeOf[V]
 }
 
-// NewState declares a store. Options: Keys, Values, NoChangelog. The keys' serde
-// is by default that of the stream's keys, where they are of the same type.
+// NewState declares a store. Options: Keys, Values, NoChangelog, FormerName. The
+// keys' serde is by default that of the stream's keys, where they are of the same
+// type.
 func NewState[K, V any](name string, opts ...Option) *State[K, V] {
-	return &State[K, V]{name: name, o: parse("NewState", optKeys|optValues|optNoChangelog, opts)}
+	s := &State[K, V]{name: name, o: parse("NewState", optKeys|optValues|optNoChangelog|optFormerName, opts)}
+	s.kept = s.o.kept(name)
+	return s
 }
 
 // Uses, of Process and ProcessValues, gives the operator stores. The first one's
@@ -42,7 +46,8 @@ func Uses(stores ...StateStore) Option { return Option{optUses, stores} }
 
 // StateStore is a *State[K, V] of any types.
 type StateStore interface {
-	storeName() string
+	// storeName is what it is called, and the name under which it is kept.
+	storeName() (name, kept string)
 	// missing reports whether it is a nil *State.
 	missing() bool
 	// attach adds the store to the operator.
@@ -65,7 +70,7 @@ func usedStores(o *options) (stores []StateStore) {
 	return stores
 }
 
-func (s *State[K, V]) storeName() string { return s.name }
+func (s *State[K, V]) storeName() (name, kept string) { return s.name, s.kept }
 
 func (s *State[K, V]) missing() bool { return s == nil }
 
@@ -87,16 +92,16 @@ func (s *State[K, V]) attach(b *Builder, n *node, keys any) []error {
 	s.vals = serdeFor[V](b, &o, optValues)
 	need(&o, "keys of store "+s.name, s.keys)
 	need(&o, "values of store "+s.name, s.vals)
-	n.Stores = append(n.Stores, s.name)
+	n.Stores = append(n.Stores, s.kept)
 	b.stores = append(b.stores, state.Spec{
-		Name: s.name, Changelog: o.given&optNoChangelog == 0,
+		Name: s.kept, Alias: alias(s.name, s.kept), Changelog: o.given&optNoChangelog == 0,
 		KeySerde: s.keys.s, ValSerde: s.vals.s, SerdeName: s.keys.name() + "," + s.vals.name(),
 	})
 	return append(errs, o.errs...)
 }
 
 func (s *State[K, V]) open(id topology.NodeID, t *op.Task) {
-	t.AddProcessState(id, op.NewState(t, id, s.name, s.keys.s, s.vals.s))
+	t.AddProcessState(id, op.NewState(t, id, s.kept, s.keys.s, s.vals.s))
 }
 
 // in finds the store of the task that a function runs in.

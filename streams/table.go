@@ -29,7 +29,8 @@ type WindowedTable[K, V any] struct{ changelog[K, V] }
 
 // ToTable keeps the latest value of each key; null deletes. The stream goes
 // through a repartition topic first if its key was changed. Options: Store
-// (needed), Named, Keys, Values, EmitOnCommit or EmitEveryUpdate, NoChangelog.
+// (needed), Named, Keys, Values, EmitOnCommit or EmitEveryUpdate, NoChangelog,
+// FormerName.
 func (s *Stream[K, V]) ToTable(opts ...Option) *Table[K, V] {
 	o := parse("ToTable", aggregateOptions|optKeys, opts)
 	g := &Grouped[K, V]{s: s}

@@ -1,6 +1,8 @@
 package streams
 
 import (
+	"cmp"
+
 	"github.com/millstream-io/millstream/streams/internal/op"
 	"github.com/millstream-io/millstream/streams/state"
 )
@@ -8,7 +10,7 @@ import (
 // Table reads a topic as a table: the latest value of each key, in the order of
 // the topic. A null value deletes its key; a record with a null key is dropped
 // and counted, as Kafka Streams does. Options: Store (needed), Named, Keys,
-// Values, EventTime, EmitOnCommit or EmitEveryUpdate, NoChangelog.
+// Values, EventTime, EmitOnCommit or EmitEveryUpdate, NoChangelog, FormerName.
 //
 // The store has a compacted changelog of its own, whatever the topic's own
 // retention: the topic need not be compacted, and what was deleted from it stays
@@ -25,7 +27,7 @@ func (b *Builder) Table[K, V any](topic string, opts ...Option) *Table[K, V] {
 	store := b.storeName(&o)
 	name := o.string(optNamed)
 	if name == "" {
-		name = store
+		name = cmp.Or(o.string(optStore), store)
 	}
 	var none options
 	in := b.source("TableSource", topic, &none, &o, keys, vals)

@@ -24,6 +24,8 @@ type Engine struct {
 	owned  bool // Close closes log and db
 
 	plan     *plan.Plan
+	specs    []logclient.TopicSpec // of all topics of the plan
+	started  bool                  // the application's positions topic exists
 	topicIDs map[string][16]byte
 	// connected are the topics of connectors, each with a creation time.
 	connected map[string]logclient.TopicInfo
@@ -103,7 +105,7 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	}
 	e.status.init()
 	ctx := context.Background()
-	if err := e.ensure(ctx); err != nil {
+	if err := e.makePlan(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.endOldTransactions(ctx); err != nil {
@@ -113,7 +115,15 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.checkFingerprint(ctx, ps); err != nil {
+	old, err := e.checkFingerprint(ps)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.ensure(ctx); err != nil {
+		return nil, err
+	}
+	e.started = true
+	if err := e.recordFingerprint(ctx, old); err != nil {
 		return nil, err
 	}
 	if err := e.describeConnected(ctx, ps); err != nil {

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,12 +11,12 @@ import (
 )
 
 // ChangePlan says what becomes of every store and internal topic of the earlier
-// version. It is for people: nothing of it is carried out, but that the topics of
-// what is new exist when the program is refused, empty.
+// version. It is for people: nothing of it is carried out.
 type ChangePlan struct {
 	Kept     []Stored  // the same in both versions
+	Renamed  []Renamed // kept under the former name, by streams.FormerName
 	Altered  []Stored  // of the same name, with another kind, window, serde or number of partitions
-	Renamed  []Renamed // gone and new, and alike in all but the name: a guess
+	Alike    []Renamed // gone and new, and alike in all but the name: renamed, it seems
 	Orphaned []Stored  // of the earlier version only: its topic stays, and nothing reads it
 	New      []Stored  // of this version only
 }
@@ -28,17 +27,20 @@ type Stored struct {
 	Topic string // "": a store without a changelog
 }
 
-// Renamed is something that seems to have another name now.
+// Renamed is something that has, or seems to have, another name now.
 type Renamed struct{ Was, Is Stored }
 
-// planChange compares the facts of two versions of an application.
-func planChange(app string, old, now map[string]string) ChangePlan {
+// planChange compares the facts of two versions of an application. aliases are
+// what the later one calls stores that it keeps under a former name.
+func planChange(app string, old, now, aliases map[string]string) ChangePlan {
 	before, after := storedBy(app, old), storedBy(app, now)
 	var p ChangePlan
 	gone, fresh := map[Stored]string{}, map[Stored]string{}
 	for k, fact := range before {
 		is, same := after[k]
 		switch {
+		case same && fact == is && aliases[k.Store] != "":
+			p.Renamed = append(p.Renamed, Renamed{k, Stored{Store: aliases[k.Store], Topic: k.Topic}})
 		case same && fact == is:
 			p.Kept = append(p.Kept, k)
 		case same:
@@ -52,27 +54,35 @@ func planChange(app string, old, now map[string]string) ChangePlan {
 			fresh[k] = fact
 		}
 	}
-	for store, fact := range gone {
-		was, is := alike(gone, fact), alike(fresh, fact)
-		if store.Store == "" || len(was) != 1 || len(is) != 1 {
-			continue // with two that it could be, a guess would mislead
-		}
-		p.Renamed = append(p.Renamed, Renamed{store, is[0]})
-		w, i := repartitionOf(app, store), repartitionOf(app, is[0])
-		if fact, ok := gone[w]; ok && fact == fresh[i] {
-			p.Renamed = append(p.Renamed, Renamed{w, i})
-		}
-	}
-	for _, r := range p.Renamed {
+	p.Alike = guess(app, gone, fresh)
+	for _, r := range p.Alike {
 		delete(gone, r.Was)
 		delete(fresh, r.Is)
 	}
 	slices.SortFunc(p.Kept, compareStored)
 	slices.SortFunc(p.Altered, compareStored)
-	slices.SortFunc(p.Renamed, func(a, b Renamed) int { return compareStored(a.Was, b.Was) })
+	for _, of := range [][]Renamed{p.Renamed, p.Alike} {
+		slices.SortFunc(of, func(a, b Renamed) int { return compareStored(a.Was, b.Was) })
+	}
 	p.Orphaned = slices.SortedFunc(maps.Keys(gone), compareStored)
 	p.New = slices.SortedFunc(maps.Keys(fresh), compareStored)
 	return p
+}
+
+// guess finds stores that are gone, and one that is new and can read their data.
+func guess(app string, gone, fresh map[Stored]string) (found []Renamed) {
+	for store, fact := range gone {
+		was, is := alike(gone, fact), alike(fresh, fact)
+		if store.Store == "" || len(was) != 1 || len(is) != 1 {
+			continue // with two that it could be, a guess would mislead
+		}
+		found = append(found, Renamed{store, is[0]})
+		w, i := repartitionOf(app, store), repartitionOf(app, is[0])
+		if fact, ok := gone[w]; ok && fact == fresh[i] {
+			found = append(found, Renamed{w, i})
+		}
+	}
+	return found
 }
 
 // alike are the stores with this fact.
@@ -98,36 +108,36 @@ func compareStored(a, b Stored) int {
 	return strings.Compare(a.Store+"\x00"+a.Topic, b.Store+"\x00"+b.Topic)
 }
 
-var repartitionFact = regexp.MustCompile(`^#\d+ RepartitionSource after \[\] topic ("(?:[^"\\]|\\.)*") serdes (.*)$`)
-
 // storedBy are the stores and repartition topics in the facts of
-// [plan.Plan.Fingerprint], each with what it must have in common with another
+// [plan.Plan.Facts], each with what it must have in common with another
 // for the one to read the other's data.
 func storedBy(app string, facts map[string]string) map[Stored]string {
 	found := map[Stored]string{}
-	partitions := func(topic string) string { return facts[fmt.Sprintf("partitions of topic %q", topic)] }
+	partitions := func(topic string) string { return facts[plan.FactPartitions+strconv.Quote(topic)] }
 	for key, fact := range facts {
-		if quoted, ok := strings.CutPrefix(key, "store "); ok {
-			name, err := strconv.Unquote(quoted)
-			if err != nil {
-				continue
-			}
+		if name, ok := subject(key, plan.FactStore); ok {
 			k := Stored{Store: name}
 			topic := plan.ChangelogTopic(app, name)
 			if partitions(topic) != "" {
 				k.Topic = topic
 			}
 			found[k] = fact + " partitions " + partitions(topic)
-		} else if m := repartitionFact.FindStringSubmatch(fact); m != nil && strings.HasPrefix(key, "operator ") {
-			name, err := strconv.Unquote(m[1])
-			if err != nil {
-				continue
-			}
+		} else if name, ok := subject(key, plan.FactRepartition); ok {
 			topic := plan.RepartitionTopic(app, name)
-			found[Stored{Topic: topic}] = m[2] + " partitions " + partitions(topic)
+			found[Stored{Topic: topic}] = fact + " partitions " + partitions(topic)
 		}
 	}
 	return found
+}
+
+// subject is the name that a fact is about.
+func subject(key, kind string) (name string, ok bool) {
+	quoted, ok := strings.CutPrefix(key, kind)
+	if !ok {
+		return "", false
+	}
+	name, err := strconv.Unquote(quoted)
+	return name, err == nil
 }
 
 // String is the plan in one line, "" if nothing is kept in either version.
@@ -142,15 +152,20 @@ func (p ChangePlan) String() string {
 			parts = append(parts, what+" "+strings.Join(names, ", "))
 		}
 	}
+	pairs := func(what string, of []Renamed, after string) {
+		var names []string
+		for _, r := range of {
+			names = append(names, fmt.Sprintf("%v, now %v", r.Was, r.Is))
+		}
+		if len(names) > 0 {
+			parts = append(parts, what+" "+strings.Join(names, ", ")+after)
+		}
+	}
 	list("unchanged:", p.Kept)
+	pairs("renamed by FormerName:", p.Renamed, "")
 	list("of the same name but different:", p.Altered)
-	var renamed []string
-	for _, r := range p.Renamed {
-		renamed = append(renamed, fmt.Sprintf("%v, now %v", r.Was, r.Is))
-	}
-	if len(renamed) > 0 {
-		parts = append(parts, "renamed, it seems, being of the same kind and serdes (state does not follow a new name; the old name keeps it if nothing else changed): "+strings.Join(renamed, ", "))
-	}
+	pairs("gone and new, and of the same kind and serdes, so perhaps renamed:", p.Alike,
+		" (give the new name its old one with streams.FormerName, and the state is kept)")
 	list("gone, their topics orphaned:", p.Orphaned)
 	list("new:", p.New)
 	return strings.Join(parts, "; ")

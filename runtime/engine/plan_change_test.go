@@ -28,9 +28,9 @@ func TestAChangedProgramIsToldThePlan(t *testing.T) {
 			s.GroupByKey().Count(append(opts, streams.Store(name))...)
 		}
 	}
-	rekeyed := func(name string) build {
+	rekeyed := func(name string, opts ...streams.Option) build {
 		return func(s *streams.Stream[string, string]) {
-			s.GroupBy(func(_, v string) string { return v }).Count(streams.Store(name))
+			s.GroupBy(func(_, v string) string { return v }).Count(append(opts, streams.Store(name))...)
 		}
 	}
 	table := func(name string) build {
@@ -61,9 +61,15 @@ func TestAChangedProgramIsToldThePlan(t *testing.T) {
 		{"one less, with its topics", []build{count("a"), rekeyed("b")}, []build{count("a")},
 			engine.ChangePlan{Kept: stores{stored("a")}, Orphaned: stores{stored("b"), repartitioned("b")}},
 			[]string{`gone, their topics orphaned: store "b" (topic app-b-changelog), topic app-b-repartition; the two`}},
-		{"renamed, with its topics", []build{rekeyed("a"), table("t")}, []build{rekeyed("b"), table("t")},
-			engine.ChangePlan{Kept: stores{stored("t")}, Renamed: []engine.Renamed{{Was: stored("a"), Is: stored("b")}, {Was: repartitioned("a"), Is: repartitioned("b")}}},
-			[]string{"renamed, it seems", `: store "a" (topic app-a-changelog), now store "b" (topic app-b-changelog), topic app-a-repartition, now topic app-b-repartition; the two`}},
+		{"alike, with its topics", []build{rekeyed("a"), table("t")}, []build{rekeyed("b"), table("t")},
+			engine.ChangePlan{Kept: stores{stored("t")}, Alike: []engine.Renamed{{Was: stored("a"), Is: stored("b")}, {Was: repartitioned("a"), Is: repartitioned("b")}}},
+			[]string{`perhaps renamed: store "a" (topic app-a-changelog), now store "b" (topic app-b-changelog), topic app-a-repartition, now topic app-b-repartition (give the new name its old one with streams.FormerName`}},
+		{"renamed, and one more", []build{rekeyed("a")}, []build{rekeyed("b", streams.FormerName("a")), table("t")},
+			engine.ChangePlan{Kept: stores{repartitioned("a")},
+				Renamed: []engine.Renamed{{Was: stored("a"), Is: engine.Stored{Store: "b", Topic: "app-a-changelog"}}}, New: stores{stored("t")}},
+			[]string{`unchanged: topic app-a-repartition; renamed by FormerName: store "a" (topic app-a-changelog), now store "b" (topic app-a-changelog); new: store "t" (topic app-t-changelog); the two`}},
+		{"another order", []build{count("a"), count("b")}, []build{count("b"), count("a")},
+			engine.ChangePlan{Kept: stores{stored("a"), stored("b")}}, []string{`state "a" was "#0, Count`}},
 		{"another serde", []build{count("a")}, []build{table("a")},
 			engine.ChangePlan{Altered: stores{stored("a")}},
 			[]string{`of the same name but different: store "a" (topic app-a-changelog); the two`}},
@@ -74,7 +80,7 @@ func TestAChangedProgramIsToldThePlan(t *testing.T) {
 		{"two that became one", []build{count("a"), count("b")}, []build{count("c")},
 			engine.ChangePlan{Orphaned: stores{stored("a"), stored("b")}, New: stores{stored("c")}}, nil},
 		{"names with dots and dashes", []build{count("a.b-c"), table("t")}, []build{count("a.b-d"), table("t")},
-			engine.ChangePlan{Kept: stores{stored("t")}, Renamed: []engine.Renamed{{Was: stored("a.b-c"), Is: stored("a.b-d")}}}, nil},
+			engine.ChangePlan{Kept: stores{stored("t")}, Alike: []engine.Renamed{{Was: stored("a.b-c"), Is: stored("a.b-d")}}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld()
@@ -91,6 +97,11 @@ func TestAChangedProgramIsToldThePlan(t *testing.T) {
 			for _, text := range append(c.says, "use a new application name", "or a new directory") {
 				if !strings.Contains(err.Error(), text) {
 					t.Errorf("the message lacks %q:\n%v", text, err)
+				}
+			}
+			for _, k := range c.want.New { // nothing was made for what is refused
+				if infos, err := w.log.Describe(t.Context(), []string{k.Topic}); err != nil || infos[0].Partitions > 0 {
+					t.Errorf("topic %s was created for a program that is refused: %+v %v", k.Topic, infos, err)
 				}
 			}
 			if strings.Contains(err.Error(), "\n") {

@@ -96,7 +96,7 @@ func find[K, V any](e Stores, name string, kind state.Kind) (*store[K, V], error
 func (s *store[K, V]) encode(k K) ([]byte, error) {
 	b, err := s.key.Append(nil, k)
 	if err != nil {
-		return nil, fmt.Errorf("store %q: encode the key: %w", s.spec.Name, err)
+		return nil, fmt.Errorf("store %q: encode the key: %w", s.spec.Called(), err)
 	}
 	return b, nil
 }
@@ -105,17 +105,17 @@ func (s *store[K, V]) encode(k K) ([]byte, error) {
 func (s *store[K, V]) decode(b []byte) (v V, err error) {
 	_, enc, ok := state.SplitValue(b)
 	if !ok {
-		return v, fmt.Errorf("store %q: a value of %d bytes, expected at least 8", s.spec.Name, len(b))
+		return v, fmt.Errorf("store %q: a value of %d bytes, expected at least 8", s.spec.Called(), len(b))
 	}
 	if v, err = s.value.Decode(enc); err != nil {
-		return v, fmt.Errorf("store %q: decode a value: %w", s.spec.Name, err)
+		return v, fmt.Errorf("store %q: decode a value: %w", s.spec.Called(), err)
 	}
 	return s.value.Own(v), nil
 }
 
 func (s *store[K, V]) decodeKey(b []byte) (k K, err error) {
 	if k, err = s.key.Decode(b); err != nil {
-		return k, fmt.Errorf("store %q: decode a key: %w", s.spec.Name, err)
+		return k, fmt.Errorf("store %q: decode a key: %w", s.spec.Called(), err)
 	}
 	return s.key.Own(k), nil
 }
@@ -128,7 +128,7 @@ func (s *store[K, V]) get(plain, stored []byte) (v V, ok bool, err error) {
 	for i := range n {
 		b, found, _, err := s.readers[(first+i)%n].Get(s.index, stored, nil)
 		if err != nil {
-			return v, false, fmt.Errorf("store %q: %w", s.spec.Name, err)
+			return v, false, fmt.Errorf("store %q: %w", s.spec.Called(), err)
 		}
 		if found {
 			v, err = s.decode(b)
@@ -227,7 +227,7 @@ func (s *store[K, V]) each(from, to []byte, fn func(key, value []byte) (bool, er
 			return more && inner == nil
 		})
 		if err := errors.Join(inner, err); err != nil {
-			return fmt.Errorf("store %q: %w", s.spec.Name, err)
+			return fmt.Errorf("store %q: %w", s.spec.Called(), err)
 		}
 		if !more {
 			return nil

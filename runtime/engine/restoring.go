@@ -138,7 +138,7 @@ func (w *worker) restoreStores(ctx context.Context, t *task.Task, now time.Time)
 			e.log.Hold(c.Partition, res.Checkpointed[i])
 		}
 		if h := e.cfg.Hooks.Restored; h != nil {
-			h(id.String(), sub.Stores[i].Spec.Name, res.Replayed[i])
+			h(id.String(), sub.Stores[i].Spec.Called(), res.Replayed[i])
 		}
 		e.status.restored(res.Replayed[i])
 	}

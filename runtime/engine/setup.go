@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,20 +12,23 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/task"
 )
 
-// ensure creates the topics that are missing and makes the plan.
-func (e *Engine) ensure(ctx context.Context) error {
+// makePlan finds out how many partitions there are, or will be, and makes the
+// plan. It creates nothing: the program may be refused yet.
+func (e *Engine) makePlan(ctx context.Context) error {
 	cut, err := plan.NewCut(e.topo)
 	if err != nil {
 		return fmt.Errorf("topology %s: %w", e.topo.Name, err)
 	}
-	external, err := e.ensureExternal(ctx, cut)
-	if err != nil {
+	if e.specs, err = e.externalSpecs(ctx, cut); err != nil {
 		return err
+	}
+	external := map[string]int32{}
+	for _, s := range e.specs {
+		external[s.Name] = s.Partitions
 	}
 	if e.plan, err = cut.Make(external); err != nil {
 		return fmt.Errorf("topology %s: %w", e.topo.Name, err)
 	}
-	var specs []logclient.TopicSpec
 	for _, t := range e.plan.Topics {
 		if t.Kind == plan.External {
 			continue
@@ -35,21 +37,29 @@ func (e *Engine) ensure(ctx context.Context) error {
 		if t.Kind == plan.DeadLetters {
 			s.Configs = e.cfg.topicConfigs() // they are for people, and kept as long as what people read
 		}
-		specs = append(specs, s)
+		e.specs = append(e.specs, s)
 	}
-	infos, err := e.log.Ensure(ctx, specs)
+	return nil
+}
+
+// ensure creates the plan's topics that are missing.
+func (e *Engine) ensure(ctx context.Context) error {
+	infos, err := e.log.Ensure(ctx, e.specs)
 	if err != nil {
 		return fmt.Errorf("create topics: %w", err)
 	}
-	for _, info := range infos {
+	for i, info := range infos {
+		if want := e.specs[i].Partitions; info.Partitions != want {
+			return fmt.Errorf("topic %s has %d partitions, the plan was made for %d: something else has just created it; start again", info.Name, info.Partitions, want)
+		}
 		e.topicIDs[info.Name] = info.ID
 	}
 	return nil
 }
 
-// ensureExternal creates the user's topics that are missing: those of sources
-// and sinks of the topology and of the connectors.
-func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]int32, error) {
+// externalSpecs are the user's topics: those of sources and sinks of the topology
+// and of the connectors, as they are, or as they are to be made.
+func (e *Engine) externalSpecs(ctx context.Context, cut *plan.Cut) ([]logclient.TopicSpec, error) {
 	want := map[string]int32{}
 	for _, u := range cut.External() {
 		want[u.Topic] = 0
@@ -99,16 +109,7 @@ func (e *Engine) ensureExternal(ctx context.Context, cut *plan.Cut) (map[string]
 		}
 		specs = append(specs, s)
 	}
-	infos, err := e.log.Ensure(ctx, specs)
-	if err != nil {
-		return nil, fmt.Errorf("create topics: %w", err)
-	}
-	external := map[string]int32{}
-	for _, info := range infos {
-		external[info.Name] = info.Partitions
-		e.topicIDs[info.Name] = info.ID
-	}
-	return external, nil
+	return specs, nil
 }
 
 // Keys of the positions topic beside the tasks'.
@@ -118,20 +119,15 @@ const (
 	keyEphemeral   = "ephemeral-source/" // see connectors.Ephemeral
 )
 
-// fingerprint is what the state depends on, and every transactional id that
-// runs since the beginning may have left a transaction under.
-type fingerprint struct {
-	Version int               `json:"version"`
-	Facts   map[string]string `json:"facts"`
-	IDs     []string          `json:"transactional_ids"`
-}
-
 // positions are the latest records of the positions topic.
 type positions map[string][]byte
 
 // readPositions reads what is committed in the positions topic.
 func (e *Engine) readPositions(ctx context.Context) (positions, error) {
 	found := positions{}
+	if !e.started {
+		return found, nil
+	}
 	err := e.scanPositions(ctx, false, func(key, value []byte) { found[string(key)] = append([]byte(nil), value...) })
 	return found, err
 }
@@ -170,70 +166,14 @@ func (e *Engine) knownIDs(ctx context.Context) ([]string, error) {
 		ids[id] = true
 	}
 	ids[string(deadLettersID(e.topo.Name))] = true
-	err := recordedIDs(ctx, e.log, e.topo.Name, ids)
+	infos, err := e.log.Describe(ctx, []string{plan.PositionsTopic(e.topo.Name)})
+	if err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
+	}
+	if e.started = infos[0].Partitions > 0; e.started {
+		err = recordedIDs(ctx, e.log, e.topo.Name, ids)
+	}
 	return slices.Sorted(maps.Keys(ids)), err
-}
-
-// checkFingerprint refuses a program that does not fit the state, and records
-// the one that does.
-func (e *Engine) checkFingerprint(ctx context.Context, ps positions) error {
-	now := fingerprint{Version: 1, Facts: e.plan.Fingerprint(e.topo), IDs: e.txnIDs}
-	for k, v := range e.cfg.Settings {
-		now.Facts["setting "+k] = v
-	}
-	b, ok := ps[keyFingerprint]
-	if ok {
-		var old fingerprint
-		if err := json.Unmarshal(b, &old); err != nil {
-			return fmt.Errorf("topic %s: unreadable fingerprint: %w", plan.PositionsTopic(e.plan.App), err)
-		}
-		if changes := compareFacts(old.Facts, now.Facts); len(changes) > 0 {
-			return &ChangedError{App: e.plan.App, Changes: changes, ChangePlan: planChange(e.plan.App, old.Facts, now.Facts)}
-		}
-		if slices.Equal(old.IDs, now.IDs) {
-			return nil
-		}
-	}
-	value, err := json.Marshal(now)
-	if err != nil {
-		return err
-	}
-	w, err := e.log.Writer(ctx, e.startID(), logclient.WriterConfig{})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	tp := record.TopicPartition{Topic: plan.PositionsTopic(e.plan.App)}
-	if err := w.Append(tp, &record.View{Key: []byte(keyFingerprint), Value: value}); err != nil {
-		return err
-	}
-	if _, err := w.Commit(ctx, nil, logclient.Generation{}); err != nil {
-		return fmt.Errorf("record the fingerprint in %s: %w", tp.Topic, err)
-	}
-	return nil
-}
-
-func compareFacts(old, now map[string]string) (changes []string) {
-	keys := map[string]bool{}
-	for k := range old {
-		keys[k] = true
-	}
-	for k := range now {
-		keys[k] = true
-	}
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		o, had := old[k]
-		n, has := now[k]
-		switch {
-		case had && has && o != n:
-			changes = append(changes, fmt.Sprintf("%s was %q, is %q", k, o, n))
-		case had && !has:
-			changes = append(changes, fmt.Sprintf("%s (%q) is gone", k, o))
-		case has && !had:
-			changes = append(changes, fmt.Sprintf("%s (%q) is new", k, n))
-		}
-	}
-	return changes
 }
 
 // taskStart is where a task goes on.

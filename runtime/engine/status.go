@@ -143,7 +143,7 @@ func (e *Engine) taskSnapshots(w *worker) (out []TaskSnapshot) {
 		if ok {
 			for i, store := range e.plan.Subs[id.Sub].Stores {
 				entries, bytes := r.Sizes(i)
-				ts.Stores = append(ts.Stores, StoreSnapshot{Name: store.Spec.Name, OverlayEntries: entries, OverlayBytes: bytes})
+				ts.Stores = append(ts.Stores, StoreSnapshot{Name: store.Spec.Called(), OverlayEntries: entries, OverlayBytes: bytes})
 			}
 		}
 		out = append(out, ts)

@@ -98,9 +98,9 @@ func (w *worker) report(t *task.Task, c task.Counts, inputs []task.Processed, no
 		h.DeadLettered("task", c.DeadLettered)
 	}
 	if h.Store != nil {
-		if names := w.e.plan.Subs[t.ID().Sub].SubTopology.Stores; len(names) > 0 {
+		if stores := w.e.plan.Subs[t.ID().Sub].Stores; len(stores) > 0 {
 			u, _ := t.Usage()
-			h.Store(id, names[0], u.Entries, u.CacheBytes, u.CacheHits, u.CacheMisses)
+			h.Store(id, stores[0].Spec.Called(), u.Entries, u.CacheBytes, u.CacheHits, u.CacheMisses)
 		}
 	}
 	w.noteProcessed(t, inputs)

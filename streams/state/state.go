@@ -21,7 +21,11 @@ const (
 // Spec describes one store of a topology. It holds nothing typed but the two
 // serdes, which the runtime only hands back to typed code (queries) and prints.
 type Spec struct {
-	Name      string
+	// Name is what its changelog is named after, and the state itself is known by.
+	Name string
+	// Alias is what the program calls it now, where Name is its former name
+	// (streams.FormerName); else empty.
+	Alias     string
 	Kind      Kind
 	Changelog bool   // a changelog topic makes it survive the loss of the directory
 	KeySerde  any    // serde.Serde[K]
@@ -31,6 +35,14 @@ type Spec struct {
 	// Of window stores, in milliseconds.
 	SizeMS, AdvanceMS, GraceMS int64
 	RetentionMS                int64 // how long after its start a window is kept; at least size + grace
+}
+
+// Called is what the program and its queries call the store.
+func (s Spec) Called() string {
+	if s.Alias != "" {
+		return s.Alias
+	}
+	return s.Name
 }
 
 // Backend reads the committed entries of one store of one task. It is called

@@ -3,8 +3,6 @@ package topology
 import (
 	"fmt"
 	"strings"
-
-	"github.com/millstream-io/millstream/streams/state"
 )
 
 // Describe is the graph as text, a line per operator in the order of their
@@ -19,7 +17,7 @@ func (t *Topology) Describe() string {
 	fmt.Fprintf(&b, "Topology %s\n", t.Name)
 	next := t.nextNames()
 	for _, n := range t.Nodes {
-		fmt.Fprintf(&b, "  %s: %s", n.Name, n.line())
+		fmt.Fprintf(&b, "  %s: %s", n.Name, t.line(&n))
 		if len(next[n.ID]) > 0 {
 			fmt.Fprintf(&b, " -> %s", strings.Join(next[n.ID], ", "))
 		}
@@ -29,7 +27,7 @@ func (t *Topology) Describe() string {
 }
 
 // line is what a node does, without its name and edges.
-func (n *Node) line() string {
+func (t *Topology) line(n *Node) string {
 	s := n.Verb
 	if n.Topic != "" {
 		s += " topic " + n.Topic
@@ -38,7 +36,7 @@ func (n *Node) line() string {
 		}
 	}
 	if len(n.Stores) > 0 {
-		s += " store " + strings.Join(n.Stores, ", ")
+		s += " store " + strings.Join(t.storeNames(n.Stores), ", ")
 	}
 	if n.KeySerde != "" || n.ValSerde != "" {
 		s += fmt.Sprintf(" [%s, %s]", n.KeySerde, n.ValSerde)
@@ -47,6 +45,20 @@ func (n *Node) line() string {
 		s += " (" + n.Detail + ")"
 	}
 	return s
+}
+
+// storeNames are what the program calls its stores, and where they are kept under
+// another name.
+func (t *Topology) storeNames(kept []string) (names []string) {
+	for _, name := range kept {
+		for _, s := range t.Stores {
+			if s.Name == name && s.Alias != "" {
+				name = s.Alias + " (kept as " + name + ", its FormerName)"
+			}
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // nextNames are the names of each node's children; a repartition's sink leads to
@@ -94,7 +106,7 @@ func (t *Topology) Mermaid() string {
 		case len(n.Stores) > 0:
 			left, right = "[(", ")]"
 		}
-		fmt.Fprintf(&b, "  n%d%s\"%s\"%s\n", n.ID, left, mermaidText(n.Name+"\n"+n.line()), right)
+		fmt.Fprintf(&b, "  n%d%s\"%s\"%s\n", n.ID, left, mermaidText(n.Name+"\n"+t.line(&n)), right)
 	}
 	for _, e := range t.edges() {
 		arrow := "-->"
@@ -120,7 +132,7 @@ func (t *Topology) DOT() string {
 		case len(n.Stores) > 0:
 			shape = "cylinder"
 		}
-		fmt.Fprintf(&b, "  n%d [shape=%s, label=%q];\n", n.ID, shape, n.Name+"\n"+n.line())
+		fmt.Fprintf(&b, "  n%d [shape=%s, label=%q];\n", n.ID, shape, n.Name+"\n"+t.line(&n))
 	}
 	for _, e := range t.edges() {
 		style := ""
@@ -131,43 +143,6 @@ func (t *Topology) DOT() string {
 	}
 	b.WriteString("}\n")
 	return b.String()
-}
-
-// Fingerprint is what the program's state depends on, as stable text: a line per
-// operator (name, verb, topic, serdes, windows, parents by name) and per store.
-// State of a program with another fingerprint is refused at start, and the lines
-// that differ say what changed. It does not depend on the functions that are
-// given to verbs: they have no identity.
-func (t *Topology) Fingerprint() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "topology %s\n", t.Name)
-	for _, n := range t.Nodes {
-		fmt.Fprintf(&b, "operator %s: %s", n.Name, n.line())
-		for i, p := range n.Parents {
-			sep := " after "
-			if i > 0 {
-				sep = ", "
-			}
-			b.WriteString(sep + t.Nodes[p].Name)
-		}
-		b.WriteByte('\n')
-	}
-	for _, s := range t.Stores {
-		fmt.Fprintf(&b, "store %s: %s\n", s.Name, storeLine(s))
-	}
-	return b.String()
-}
-
-func storeLine(s state.Spec) string {
-	line := "key-value"
-	if s.Kind == state.Window {
-		line = fmt.Sprintf("window size %d ms advance %d ms grace %d ms retention %d ms", s.SizeMS, s.AdvanceMS, s.GraceMS, s.RetentionMS)
-	}
-	line += " [" + s.SerdeName + "]"
-	if !s.Changelog {
-		line += " no changelog"
-	}
-	return line
 }
 
 // Node finds a node by name.

@@ -35,7 +35,7 @@ type Node struct {
 	Kind    Kind
 	Verb    string // "Filter", "Count": the DSL's word
 	Parents []NodeID
-	Stores  []string // names of the stores it owns
+	Stores  []string // the stores it owns, by the names they are kept under (state.Spec.Name)
 
 	// Of sources and sinks.
 	Topic string
@@ -61,6 +61,10 @@ type Node struct {
 	// Join of an operator: its parents' records meet by key, so their topics must
 	// be co-partitioned, though it has no store of its own.
 	Join bool
+
+	// EveryMS of an operator: it has work to do by stream time, every so many
+	// milliseconds, though it may have no store.
+	EveryMS int64
 
 	KeySerde, ValSerde string // names, for Describe and the fingerprint
 	// Keys and Values are the serdes themselves, as in state.Spec: a
@@ -98,10 +102,10 @@ func (t *Topology) Instantiate(sub SubTopology, h processor.Host) (processor.Uni
 	return t.Build(sub, h)
 }
 
-// Store finds a store's spec by name.
+// Store finds a store's spec by what the program calls it.
 func (t *Topology) Store(name string) (state.Spec, bool) {
 	for _, s := range t.Stores {
-		if s.Name == name {
+		if s.Called() == name {
 			return s, true
 		}
 	}

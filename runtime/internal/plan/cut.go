@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millstream-io/millstream/streams/state"
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
@@ -162,7 +163,7 @@ func describe(topo *topology.Topology, ids []topology.NodeID) topology.SubTopolo
 func checkStores(topo *topology.Topology) (errs []error) {
 	for _, n := range topo.Nodes {
 		for _, s := range n.Stores {
-			if _, ok := topo.Store(s); !ok {
+			if !slices.ContainsFunc(topo.Stores, func(spec state.Spec) bool { return spec.Name == s }) {
 				errs = append(errs, fmt.Errorf("operator %q uses store %q, which the topology does not declare", n.Name, s))
 			}
 		}

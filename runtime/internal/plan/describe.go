@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/millstream-io/millstream/streams/state"
-	"github.com/millstream-io/millstream/streams/topology"
 )
 
 // Describe is the plan as text, for people and for goldens.
@@ -32,7 +31,10 @@ func (p *Plan) Describe() string {
 			if st.Spec.Kind == state.Window {
 				kind = "window"
 			}
-			fmt.Fprintf(&b, "  store   %s (%s)", st.Spec.Name, kind)
+			fmt.Fprintf(&b, "  store   %s (%s)", st.Spec.Called(), kind)
+			if st.Spec.Alias != "" {
+				fmt.Fprintf(&b, ", kept as %s, its FormerName", st.Spec.Name)
+			}
 			if st.Changelog != "" {
 				fmt.Fprintf(&b, ", changelog %s", st.Changelog)
 			}
@@ -53,35 +55,4 @@ func (p *Plan) Describe() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
-}
-
-// Fingerprint lists what the state of a program depends on, one fact a line, by
-// a key that stays the same when the fact changes: two maps can be compared to
-// say what changed.
-func (p *Plan) Fingerprint(topo *topology.Topology) map[string]string {
-	facts := map[string]string{}
-	for i, n := range topo.Nodes {
-		var parents []string
-		for _, id := range n.Parents {
-			parents = append(parents, topo.Nodes[id].Name)
-		}
-		facts[fmt.Sprintf("operator %q", n.Name)] = fmt.Sprintf("#%d %s after %q topic %q serdes %s,%s: %s",
-			i, n.Verb, parents, n.Topic, n.KeySerde, n.ValSerde, n.Detail)
-	}
-	for _, s := range topo.Stores {
-		facts[fmt.Sprintf("store %q", s.Name)] = fmt.Sprintf("kind %d changelog %v serdes %s size %dms advance %dms grace %dms retention %dms",
-			s.Kind, s.Changelog, s.SerdeName, s.SizeMS, s.AdvanceMS, s.GraceMS, s.RetentionMS)
-	}
-	read := map[string]bool{}
-	for _, s := range p.Subs {
-		for _, in := range s.Inputs {
-			read[in.Topic] = true
-		}
-	}
-	for _, t := range p.Topics {
-		if read[t.Name] || t.Kind == Changelog {
-			facts[fmt.Sprintf("partitions of topic %q", t.Name)] = fmt.Sprint(t.Partitions)
-		}
-	}
-	return facts
 }

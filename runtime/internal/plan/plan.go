@@ -107,11 +107,12 @@ func (p *Plan) TaskIDs() []TaskID {
 	return ids
 }
 
-// FindStore finds the sub-topology and the index of a store.
+// FindStore finds the sub-topology and the index of a store by what the program
+// calls it.
 func (p *Plan) FindStore(name string) (sub *Sub, index int, ok bool) {
 	for i := range p.Subs {
 		for j, s := range p.Subs[i].Stores {
-			if s.Spec.Name == name {
+			if s.Spec.Called() == name {
 				return &p.Subs[i], j, true
 			}
 		}
