@@ -5,6 +5,8 @@ import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
+import java.util.ArrayList;
+import java.util.List;
 import org.apache.kafka.common.utils.Exit;
 
 /**
@@ -14,10 +16,8 @@ import org.apache.kafka.common.utils.Exit;
  */
 final class Tools {
     private static final class Ended extends Error {
-        final int code;
-
-        Ended(int code) {
-            this.code = code;
+        Ended() {
+            super("ended", null, false, false);
         }
     }
 
@@ -26,10 +26,14 @@ final class Tools {
         InputStream in = System.in;
         PrintStream out = System.out, err = System.err;
         ByteArrayOutputStream said = new ByteArrayOutputStream(), complained = new ByteArrayOutputStream();
-        Exit.setExitProcedure((code, message) -> { throw new Ended(code); });
-        Exit.setHaltProcedure((code, message) -> { throw new Ended(code); });
+        List<Integer> codes = new ArrayList<>(); // the first is the tool's: some catch what ends them, and exit again
+        Exit.Procedure end = (code, message) -> {
+            codes.add(code);
+            throw new Ended();
+        };
+        Exit.setExitProcedure(end);
+        Exit.setHaltProcedure(end);
         Exit.setShutdownHookAdder((name, runnable) -> { });
-        int code = 0;
         try {
             System.setIn(new ByteArrayInputStream(a.get("stdin").asText().getBytes("UTF-8")));
             System.setOut(new PrintStream(said, true, "UTF-8"));
@@ -39,7 +43,6 @@ final class Tools {
             if (!(e.getCause() instanceof Ended)) {
                 throw new Exception(e.getCause() + "\n" + said + complained, e.getCause());
             }
-            code = ((Ended) e.getCause()).code;
         } finally {
             System.setIn(in);
             System.setOut(out);
@@ -49,6 +52,6 @@ final class Tools {
             Exit.resetShutdownHookAdder();
         }
         ObjectNode n = Driver.JSON.createObjectNode();
-        return n.put("out", said.toString("UTF-8")).put("err", complained.toString("UTF-8")).put("code", code);
+        return n.put("out", said.toString("UTF-8")).put("err", complained.toString("UTF-8")).put("code", codes.isEmpty() ? 0 : codes.get(0));
     }
 }

@@ -39,8 +39,10 @@ func (k *kafkaGo) relay(relayArgs) (relayed, error)       { return relayed{}, er
 
 func (k *kafkaGo) produce(a produceArgs) ([]int64, error) {
 	offsets := make([]int64, len(a.Records))
+	transport := &kafka.Transport{} // of its own: a transport knows the topics of some seconds ago
+	defer transport.CloseIdleConnections()
 	w := &kafka.Writer{
-		Addr: kafka.TCP(k.broker), Topic: a.Topic, BatchTimeout: 5 * time.Millisecond, Transport: k.cl.Transport, BatchSize: len(a.Records),
+		Addr: kafka.TCP(k.broker), Topic: a.Topic, BatchTimeout: 5 * time.Millisecond, Transport: transport, BatchSize: len(a.Records),
 		RequiredAcks: map[string]kafka.RequiredAcks{"0": kafka.RequireNone, "1": kafka.RequireOne, "all": kafka.RequireAll}[a.Acks],
 		Compression:  map[string]kafka.Compression{"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}[a.Codec],
 		Balancer: kafka.BalancerFunc(func(m kafka.Message, _ ...int) int {

@@ -89,8 +89,13 @@ func create(t *testing.T, partitions int32, configs map[string]*string) string {
 		t.Fatal(err)
 	}
 	until(t, "the topic known to the broker", func() (bool, string) { // Kafka's controller tells it a little later
-		err := f.admin("describe", adminArgs{Topic: topic}, &description{})
-		return err == nil, fmt.Sprint(err)
+		for p := range partitions {
+			var end int64
+			if err := f.admin("offset", adminArgs{Topic: topic, Partition: p, At: -1}, &end); err != nil {
+				return false, err.Error()
+			}
+		}
+		return true, ""
 	})
 	return topic
 }
