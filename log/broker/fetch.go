@@ -74,3 +74,31 @@ func (p *Partition) Appended() (bytes int64, ok bool) {
 	}
 	return l.Appended(), true
 }
+
+// TimeOffset finds the first record whose timestamp is at or after ms, or with
+// LatestTime the one with the greatest timestamp. Its Offset is NoOffset if
+// there is none.
+func (p *Partition) TimeOffset(ms int64) (segment.TimeOffset, error) {
+	l, err := p.open()
+	if err != nil {
+		return segment.TimeOffset{Offset: record.NoOffset, Timestamp: record.NoTimestamp, Epoch: record.NoLeaderEpoch}, err
+	}
+	var t segment.TimeOffset
+	if ms == LatestTime {
+		t, err = l.MaxTimestamp()
+	} else {
+		t, err = l.OffsetForTime(ms)
+	}
+	return t, p.wrap(err)
+}
+
+// LatestTime asks TimeOffset for the record with the greatest timestamp.
+const LatestTime = -3
+
+// State is Offsets, or why the partition cannot be read.
+func (p *Partition) State() (Offsets, error) {
+	if _, err := p.open(); err != nil {
+		return Offsets{}, err
+	}
+	return p.Offsets(), nil
+}

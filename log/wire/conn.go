@@ -204,7 +204,7 @@ func (c *conn) panicked(r *request, p any) error {
 // answer writes a response, at once if none is pending before it.
 func (c *conn) answer(r *request, resp kmsg.Response) error {
 	if f := c.failure.Load(); f != nil {
-		r.frame.release()
+		discard(r, resp)
 		return f.err
 	}
 	if r.wait == nil && c.pending.Load() == 0 {
@@ -225,7 +225,7 @@ func (c *conn) answering(queue chan answer) {
 	defer c.done.Done()
 	for a := range queue {
 		if c.failure.Load() != nil {
-			a.r.frame.release()
+			discard(a.r, a.resp)
 			c.pending.Add(-1)
 			continue
 		}
@@ -234,6 +234,14 @@ func (c *conn) answering(queue chan answer) {
 			_ = c.nc.Close() // wakes the reading goroutine
 		}
 		c.pending.Add(-1)
+	}
+}
+
+// discard gives back what an answer holds that is not sent.
+func discard(r *request, resp kmsg.Response) {
+	r.frame.release()
+	if a, ok := resp.(*fetchAnswer); ok {
+		a.done()
 	}
 }
 
@@ -261,11 +269,15 @@ func (c *conn) write(r *request, resp kmsg.Response) error {
 	if resp != nil {
 		r.throttled(resp)
 		buf := outPool.Get().(*[]byte)
-		b := beginAnswer((*buf)[:0], r.correlation, resp)
-		b = resp.AppendTo(b)
-		binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-		r.frame.release()
-		sent, err = int64(len(b)-4), c.send(b)
+		b := (*buf)[:0]
+		if a, ok := resp.(*fetchAnswer); ok {
+			b, sent, err = c.writeFetch(r, a, b)
+		} else {
+			b = resp.AppendTo(beginAnswer(b, r.correlation, resp))
+			binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+			r.frame.release()
+			sent, err = int64(len(b)-4), c.send(b)
+		}
 		if cap(b) <= maxPooled {
 			*buf = b[:0]
 			outPool.Put(buf)
@@ -292,7 +304,7 @@ func beginAnswer(b []byte, correlation int32, resp kmsg.Response) []byte {
 // send writes bytes; a peer that takes none of them for IdleTimeout is given up.
 func (c *conn) send(b []byte) error {
 	for len(b) > 0 {
-		if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.IdleTimeout)); err != nil {
+		if err := c.takeTime(); err != nil {
 			return err
 		}
 		n, err := c.nc.Write(b)

@@ -33,6 +33,8 @@ type Server struct {
 	ctx        context.Context // of every handler; ends when draining begins
 	cancel     context.CancelFunc
 	draining   atomic.Bool
+	fetches    *fetchSessions
+	traffic    traffic
 	refusals   atomic.Int64 // unix nanoseconds of the last log line about refused connections
 
 	wg sync.WaitGroup // accept loops and connections
@@ -65,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 		conns:  map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
 	}
 	s.byKey = indexTable(s.table)
+	s.fetches = newFetchSessions(cfg.MaxFetchSessions, cfg.Now)
 	s.meters = quota.NewMeters()
 	if err := s.secure(); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type testServer struct {
 	srv  *Server
 	addr string
 	logs *logLines
+	stop func() // ends the server, which drains; the test's end does so too
 }
 
 // setup changes the configurations of a test server before it starts.
@@ -57,6 +58,7 @@ func newTestServer(t testing.TB, setups ...setup) *testServer {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- ts.srv.Serve(ctx) }()
+	ts.stop = cancel
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil && !errors.Is(err, ErrServerClosed) {
