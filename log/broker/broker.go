@@ -49,6 +49,9 @@ type Broker struct {
 	mu     sync.RWMutex // guards what follows, held for moments only
 	topics map[string]*topicState
 	byID   map[[16]byte]*topicState // the same
+	// topicsVersion is raised after each change of topics, so that who depends on
+	// them (groups) sees it without being told.
+	topicsVersion atomic.Uint64
 }
 
 // Open opens or makes a data directory, takes its LOCK, recovers every
@@ -83,6 +86,9 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	b.every(func() time.Duration { return cfg.TickInterval }, "tick", b.Tick)
 	b.every(func() time.Duration { return cfg.MaintenanceInterval }, "retention", b.RunRetention)
+	if cfg.TickInterval > 0 {
+		b.background.Go(b.groups.watch)
+	}
 	b.every(func() time.Duration { return b.settings.Load().cleanerEvery }, "cleaner", b.RunCleaner)
 	return b, nil
 }

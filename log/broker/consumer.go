@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millstream-io/millstream/log/internal/group"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
 )
@@ -328,7 +329,7 @@ func (c *Consumer) Close() error {
 		c.member.stop()
 		c.waiter.Close()
 		if m := c.Member(); m.Member != "" && c.cfg.Instance == "" && c.b.alive() == nil {
-			err = c.b.LeaveGroup(m)
+			_, err = c.b.LeaveGroup(m.Group, []group.Leaver{{MemberID: m.Member}})
 		}
 	})
 	return err

@@ -85,12 +85,21 @@ func (c *Consumer) ensureMember(ctx context.Context) error {
 // joinOnce goes through one join and sync and returns the assignment.
 func (c *Consumer) joinOnce(ctx context.Context) ([]record.TopicPartition, error) {
 	_, id, _ := c.member.identity()
-	joined, err := c.b.JoinGroup(ctx, JoinRequest{
-		Group: c.cfg.Group, Member: id, Instance: c.cfg.Instance, ClientID: c.cfg.ClientID,
-		Session: c.cfg.Session, Rebalance: c.cfg.Rebalance, ProtocolType: "consumer",
-		Protocols: []group.Protocol{{Name: group.Range, Metadata: group.Subscription(c.cfg.Topics)}},
-	})
+	req := group.JoinRequest{
+		Group: c.cfg.Group, MemberID: id, InstanceID: c.cfg.Instance, ClientID: c.cfg.ClientID, ClientHost: "in-process",
+		SessionMS: c.cfg.Session.Milliseconds(), RebalanceMS: max(c.cfg.Rebalance, c.cfg.Session).Milliseconds(), ProtocolType: group.ConsumerProtocol,
+		Protocols: []group.Protocol{{Name: group.Range, Metadata: group.Subscription(c.cfg.Topics)}}, InProcess: true,
+	}
+	if req.MemberID == "" {
+		req.NewID = c.b.newMemberID(req.InstanceID, req.ClientID)
+		id = req.NewID
+	}
+	joined, err := c.b.JoinGroup(ctx, req)
 	if err != nil {
+		if ctx.Err() != nil && c.cfg.Instance == "" { // nobody waits for the answer any more
+			c.member.askRejoin(true)
+			_, _ = c.b.LeaveGroup(c.cfg.Group, []group.Leaver{{MemberID: id}})
+		}
 		return nil, err
 	}
 	c.member.mu.Lock()
@@ -107,14 +116,15 @@ func (c *Consumer) joinOnce(ctx context.Context) ([]record.TopicPartition, error
 			return nil, err
 		}
 	}
-	raw, err := c.b.SyncGroup(ctx, c.Member(), assignments)
+	m := c.Member()
+	synced, err := c.b.SyncGroup(ctx, group.SyncRequest{Group: m.Group, Generation: m.Generation, MemberID: m.Member, InstanceID: m.Instance, Assignments: assignments})
 	if err != nil {
 		return nil, err
 	}
 	c.member.mu.Lock()
 	c.member.rejoin = false
 	c.member.mu.Unlock()
-	return group.DecodeAssignment(raw)
+	return group.DecodeAssignment(synced.Assignment)
 }
 
 // startHeartbeats keeps the member alive from a goroutine, once.

@@ -58,6 +58,9 @@ var (
 	ErrIllegalGeneration = group.ErrIllegalGeneration
 	ErrRebalance         = group.ErrRebalanceInProgress
 	ErrFencedInstance    = group.ErrFencedInstance
+	ErrMemberIDRequired  = group.ErrMemberIDRequired
+	ErrUnknownGroup      = group.ErrUnknownGroup
+	ErrGroupNotEmpty     = group.ErrNonEmpty
 )
 
 // VersionError: the directory was written by a newer Millstream.

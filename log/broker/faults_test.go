@@ -242,7 +242,7 @@ func TestGroupOffsetsExpireWithTheirGroup(t *testing.T) {
 	if o := h.committed("g", tp("in", 0)); o != 0 {
 		t.Fatalf("expected the offset to be there still, found %d", o)
 	}
-	h.now = h.now.Add(2 * time.Minute)
+	h.now = h.now.Add(10 * time.Minute) // the look for them comes every ten minutes
 	h.ok(h.Tick())
 	h.crash(100, "boot-1")
 	if o := h.committed("g", tp("in", 0)); o != record.NoOffset {

@@ -3,7 +3,12 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/millstream-io/millstream/log/internal/group"
 	"github.com/millstream-io/millstream/log/record"
@@ -32,6 +37,9 @@ type groups struct {
 
 	mu     sync.RWMutex // guards shards
 	shards map[record.Partition]*groupShard
+
+	armed atomic.Int64  // when watch looks at the timers next, in milliseconds
+	kick  chan struct{} // makes watch look earlier; room for one
 }
 
 // groupShard is one partition's groups. Its mutex is held over the append, so
@@ -42,10 +50,13 @@ type groupShard struct {
 
 	mu      sync.Mutex // guards what follows
 	core    *group.Core
+	written record.Offset // the end of what was appended outside of transactions
 	settled chan struct{} // closed and replaced when a transaction's offsets settle
 }
 
-func newGroups(b *Broker) *groups { return &groups{b: b, shards: map[record.Partition]*groupShard{}} }
+func newGroups(b *Broker) *groups {
+	return &groups{b: b, shards: map[record.Partition]*groupShard{}, kick: make(chan struct{}, 1)}
+}
 
 // shard finds a partition's shard, making it if the topic is new.
 func (g *groups) shard(p *Partition) *groupShard {
@@ -58,10 +69,7 @@ func (g *groups) shard(p *Partition) *groupShard {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s = g.shards[p.tp.Partition]; s == nil {
-		s = &groupShard{b: g.b, p: p, settled: make(chan struct{}), core: group.New(group.Config{
-			OffsetsRetentionMS: g.b.cfg.OffsetsRetention.Milliseconds(),
-			InitialDelayMS:     g.b.cfg.GroupInitialDelay.Milliseconds(),
-		})}
+		s = &groupShard{b: g.b, p: p, settled: make(chan struct{}), core: group.New(g.b.groupConfig())}
 		g.shards[p.tp.Partition] = s
 	}
 	return s
@@ -79,6 +87,22 @@ func (g *groups) of(name string) (*groupShard, error) {
 	return g.shard(p), nil
 }
 
+// existing finds the shard of a group; nil if there is no __consumer_offsets yet.
+func (g *groups) existing(name string) *groupShard {
+	p, err := g.b.internalPartition(offsetsTopic, name)
+	if err != nil {
+		return nil
+	}
+	return g.shard(p)
+}
+
+// known lists the shards that have been used.
+func (g *groups) known() []*groupShard {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return slices.Collect(maps.Values(g.shards))
+}
+
 // all lists the shards in order.
 func (g *groups) all() []*groupShard {
 	var out []*groupShard
@@ -89,7 +113,8 @@ func (g *groups) all() []*groupShard {
 }
 
 // run asks the core for a step, appends its records and returns the replies that
-// are due once upTo is durable. txnOf is set for records inside a transaction.
+// are due once upTo is durable: also replies without records of their own may
+// follow from ones that are being synced. txnOf is set for records inside a transaction.
 func (s *groupShard) run(event func(*group.Core) group.Step, txnOf *ProducerIdentity) (replies []group.Reply, upTo record.Offset, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,11 +122,13 @@ func (s *groupShard) run(event func(*group.Core) group.Step, txnOf *ProducerIden
 	if step.Err != nil {
 		return nil, 0, step.Err
 	}
-	return s.carryOut(step, txnOf)
+	replies, err = s.carryOut(step, txnOf)
+	s.b.groups.alarm(s.core)
+	return replies, s.written, err
 }
 
 // carryOut appends a step's records. s.mu is held.
-func (s *groupShard) carryOut(step group.Step, txnOf *ProducerIdentity) (replies []group.Reply, upTo record.Offset, err error) {
+func (s *groupShard) carryOut(step group.Step, txnOf *ProducerIdentity) ([]group.Reply, error) {
 	var base record.Offset
 	if len(step.Records) > 0 {
 		var res segment.AppendResult
@@ -115,20 +142,35 @@ func (s *groupShard) carryOut(step group.Step, txnOf *ProducerIdentity) (replies
 			res, err = s.b.appendRecords(s.p, l, views, txnOf)
 		}
 		if err != nil {
-			return append(step.Replies, s.core.Done(step, 0, err)...), 0, err
+			return append(step.Replies, s.core.Done(step, 0, err)...), err
 		}
-		base, upTo = res.Base, res.Next
+		base = res.Base
+		if txnOf == nil {
+			s.written = res.Next
+		}
 	}
-	return append(step.Replies, s.core.Done(step, base, nil)...), upTo, nil
+	return append(step.Replies, s.core.Done(step, base, nil)...), nil
 }
 
-// do is run, durability and the giving of replies in one.
+// do is run, durability and the giving of replies in one. Where the records
+// cannot be made durable, who waits for a reply is told so.
 func (s *groupShard) do(event func(*group.Core) group.Step) error {
 	replies, upTo, err := s.run(event, nil)
 	if err == nil {
-		err = s.sync(upTo)
+		err = s.settle(replies, upTo)
 	}
 	deliver(replies)
+	return err
+}
+
+// settle syncs; if that fails, so do the replies.
+func (s *groupShard) settle(replies []group.Reply, upTo record.Offset) error {
+	err := s.sync(upTo)
+	for i := range replies {
+		if err != nil {
+			replies[i] = group.Reply{Token: replies[i].Token, Err: err}
+		}
+	}
 	return err
 }
 
@@ -164,10 +206,35 @@ func (b *Broker) CommitOffsets(m GroupMember, offsets map[record.TopicPartition]
 	if err != nil {
 		return err
 	}
-	if err := s.do(func(c *group.Core) group.Step { return c.Commit(req, b.nowMS()) }); err != nil {
-		return groupError(m.Group, err)
+	return s.commit(req)
+}
+
+func (s *groupShard) commit(req group.CommitRequest) error {
+	if err := s.do(func(c *group.Core) group.Step { return c.Commit(req, s.b.nowMS()) }); err != nil {
+		return groupError(req.Group, err)
 	}
 	return nil
+}
+
+// CommitGroupOffsets is CommitOffsets with all that a request can say. The
+// topics' ids are filled in.
+func (b *Broker) CommitGroupOffsets(req group.CommitRequest) error {
+	if err := b.alive(); err != nil {
+		return err
+	}
+	for tp, o := range req.Offsets {
+		p, err := b.Partition(tp)
+		if err != nil {
+			return err
+		}
+		o.Topic = p.topicID
+		req.Offsets[tp] = o
+	}
+	s, err := b.groups.of(req.Group)
+	if err != nil {
+		return err
+	}
+	return s.commit(req)
 }
 
 func groupError(name string, err error) error { return fmt.Errorf("group %q: %w", name, err) }
@@ -175,10 +242,11 @@ func groupError(name string, err error) error { return fmt.Errorf("group %q: %w"
 func (b *Broker) commitRequest(m GroupMember, offsets map[record.TopicPartition]CommittedOffset) (group.CommitRequest, error) {
 	req := group.CommitRequest{Group: m.Group, GenerationID: m.Generation, MemberID: m.Member, InstanceID: m.Instance, Offsets: make(group.Offsets, len(offsets))}
 	for tp, o := range offsets {
-		if _, err := b.Partition(tp); err != nil {
+		p, err := b.Partition(tp)
+		if err != nil {
 			return req, err
 		}
-		req.Offsets[tp] = group.Committed{Offset: o.Offset, Epoch: o.Epoch, Metadata: o.Metadata}
+		req.Offsets[tp] = group.Committed{Offset: o.Offset, Epoch: o.Epoch, Metadata: o.Metadata, Topic: p.topicID}
 	}
 	return req, nil
 }
@@ -216,27 +284,9 @@ func (b *Broker) TxnOffsetCommit(transactionalID string, id ProducerIdentity, m 
 // open (KIP-447); without it, or when ctx is done, the answer is at once.
 func (b *Broker) FetchOffsets(ctx context.Context, name string, tps []record.TopicPartition, requireStable bool) (map[record.TopicPartition]CommittedOffset, error) {
 	for {
-		if err := b.alive(); err != nil {
-			return nil, err
-		}
-		p, err := b.internalPartition(offsetsTopic, name)
-		if err != nil {
-			return map[record.TopicPartition]CommittedOffset{}, nil // no group has ever committed
-		}
-		if _, err := p.open(); err != nil {
-			return nil, err
-		}
-		s := b.groups.shard(p)
-		s.mu.Lock()
-		offs, unstable := s.core.Fetch(name, tps)
-		settled := s.settled
-		s.mu.Unlock()
-		if !unstable || !requireStable {
-			out := make(map[record.TopicPartition]CommittedOffset, len(offs))
-			for tp, o := range offs {
-				out[tp] = CommittedOffset{o.Offset, o.Epoch, o.Metadata}
-			}
-			return out, nil
+		out, unstable, settled, err := b.fetchOffsets(name, tps)
+		if err != nil || len(unstable) == 0 || !requireStable {
+			return out, err
 		}
 		select {
 		case <-settled:
@@ -245,6 +295,49 @@ func (b *Broker) FetchOffsets(ctx context.Context, name string, tps []record.Top
 			return nil, groupError(name, fmt.Errorf("offsets are still pending in an open transaction: %w", ctx.Err()))
 		}
 	}
+}
+
+// GroupOffsets reads a group's offsets as FetchOffsets does, and says which of
+// those asked for an open transaction may change. member and epoch are checked
+// where they are given (nil and -1: not).
+func (b *Broker) GroupOffsets(name string, tps []record.TopicPartition, member *string, epoch int32) (offs map[record.TopicPartition]CommittedOffset, unstable map[record.TopicPartition]bool, err error) {
+	if s := b.groups.existing(name); s != nil {
+		s.mu.Lock()
+		err := s.core.MayFetch(name, member, epoch)
+		s.mu.Unlock()
+		if err != nil {
+			return nil, nil, groupError(name, err)
+		}
+	}
+	offs, unstable, _, err = b.fetchOffsets(name, tps)
+	return offs, unstable, err
+}
+
+// fetchOffsets reads what is committed now; settled is closed when an open
+// transaction that may change it ends.
+func (b *Broker) fetchOffsets(name string, tps []record.TopicPartition) (out map[record.TopicPartition]CommittedOffset, unstable map[record.TopicPartition]bool, settled chan struct{}, err error) {
+	out = map[record.TopicPartition]CommittedOffset{}
+	if err := b.alive(); err != nil {
+		return nil, nil, nil, err
+	}
+	s := b.groups.existing(name)
+	if s == nil {
+		return out, nil, nil, nil // no group has ever committed
+	}
+	if _, err := s.p.open(); err != nil {
+		return nil, nil, nil, err
+	}
+	s.mu.Lock()
+	offs, unstable := s.core.Fetch(name, tps)
+	settled = s.settled
+	s.mu.Unlock()
+	for tp, o := range offs {
+		if p, err := b.Partition(tp); err == nil && o.Topic != (group.TopicID{}) && o.Topic != p.topicID {
+			continue // of a topic that is deleted, whose name is another one's now
+		}
+		out[tp] = CommittedOffset{o.Offset, o.Epoch, o.Metadata}
+	}
+	return out, unstable, settled, nil
 }
 
 // appendMarker writes a marker to a partition of __consumer_offsets and settles
@@ -257,12 +350,12 @@ func (g *groups) appendMarker(p *Partition, who ProducerIdentity, m record.Marke
 	if err != nil {
 		return 0, err
 	}
-	s.settle(who.ID, m.Type == record.CommitMarker)
+	s.ended(who.ID, m.Type == record.CommitMarker)
 	return next, nil
 }
 
-// settle makes pending offsets count or forgets them. s.mu is held.
-func (s *groupShard) settle(pid record.ProducerID, commit bool) {
+// ended makes pending offsets count or forgets them. s.mu is held.
+func (s *groupShard) ended(pid record.ProducerID, commit bool) {
 	s.core.Marker(pid, commit)
 	close(s.settled)
 	s.settled = make(chan struct{})
@@ -305,8 +398,9 @@ func (g *groups) recover(clean bool) error {
 }
 
 func (s *groupShard) replay() error {
-	now := s.b.nowMS()
-	return s.p.scan(func(h *record.BatchHeader, v *record.View) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.p.scan(func(h *record.BatchHeader, v *record.View) error {
 		if h.Control() {
 			m, err := record.ParseMarker(v)
 			if err == nil {
@@ -318,8 +412,10 @@ func (s *groupShard) replay() error {
 		if h.Transactional() {
 			pid = h.ProducerID
 		}
-		return s.core.Replay(v.Key, v.Value, v.Offset, pid, now)
+		return s.core.Replay(v.Key, v.Value, v.Offset, pid)
 	})
+	s.core.Loaded(s.b.nowMS())
+	return err
 }
 
 // bringBack resets offsets that point past the end of their partition: what
@@ -384,21 +480,70 @@ func (g *groups) tick() error {
 func (s *groupShard) tick() error {
 	s.mu.Lock()
 	var replies []group.Reply
-	var upTo record.Offset
 	var first error
-	for _, gs := range s.core.Tick(s.b.nowMS()) {
-		rs, next, err := s.carryOut(gs.Step, nil)
-		replies, upTo = append(replies, rs...), max(upTo, next)
+	for {
+		step, more := s.core.Tick(s.b.nowMS())
+		if !more {
+			break
+		}
+		rs, err := s.carryOut(step, nil)
+		replies = append(replies, rs...)
 		if first == nil {
 			first = err
 		}
 	}
+	upTo := s.written
 	s.mu.Unlock()
-	if err := s.sync(upTo); err != nil && first == nil {
+	if err := s.settle(replies, upTo); err != nil && first == nil {
 		first = err
 	}
 	deliver(replies)
 	return first
+}
+
+// alarm makes watch look at a core's timers in time. The shard's mutex is held.
+func (g *groups) alarm(c *group.Core) {
+	if at, ok := c.Deadline(); ok && at < g.armed.Load() {
+		select {
+		case g.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// watch runs the timers of memberships as they come due, until the broker
+// closes. It looks at the clock again after TickInterval at the latest.
+func (g *groups) watch() {
+	timer := time.NewTimer(g.b.cfg.TickInterval)
+	defer timer.Stop()
+	for {
+		g.armed.Store(math.MaxInt64) // who sets a timer from here on is heard
+		at := int64(math.MaxInt64)
+		for _, s := range g.known() {
+			s.mu.Lock()
+			if d, ok := s.core.Deadline(); ok {
+				at = min(at, d)
+			}
+			s.mu.Unlock()
+		}
+		now := g.b.nowMS()
+		wait := min(time.Duration(max(at-now, 0))*time.Millisecond, g.b.cfg.TickInterval)
+		if at == math.MaxInt64 {
+			wait = g.b.cfg.TickInterval
+		}
+		g.armed.Store(now + wait.Milliseconds())
+		timer.Reset(wait)
+		select {
+		case <-g.b.done:
+			return
+		case <-g.kick:
+			continue
+		case <-timer.C:
+		}
+		if err := g.tick(); err != nil && !g.b.closing.Load() {
+			g.b.cfg.Logger.Warn("timers of groups: trying again later", "err", err)
+		}
+	}
 }
 
 // forgetTopic forgets the offsets of a deleted topic, in every group.

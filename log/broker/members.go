@@ -2,50 +2,48 @@ package broker
 
 import (
 	"context"
-	"time"
+	"fmt"
 
 	"github.com/millstream-io/millstream/log/internal/group"
+	"github.com/millstream-io/millstream/log/record"
 )
 
-// JoinRequest asks to become, or stay, a member of a group (classic protocol).
-type JoinRequest struct {
-	Group        string
-	Member       string // empty for a new member
-	Instance     string // group.instance.id of a static member, or empty
-	ClientID     string
-	Session      time.Duration // without a heartbeat for so long, the member is out
-	Rebalance    time.Duration // how long it has to join again; at least Session
-	ProtocolType string
-	Protocols    []group.Protocol // in order of preference
+// JoinGroup waits until the rebalance has gathered its members. The new member
+// id is made here. With ErrMemberIDRequired the result has the id to join with.
+func (b *Broker) JoinGroup(ctx context.Context, req group.JoinRequest) (*group.JoinResult, error) {
+	if req.NewID == "" {
+		req.NewID = b.newMemberID(req.InstanceID, req.ClientID)
+	}
+	r, err := b.await(ctx, req.Group, func(c *group.Core, t group.Token) group.Step { return c.Join(req, t, b.nowMS()) })
+	return r.Join, err
 }
 
-// JoinGroup waits until the rebalance has gathered its members.
-func (b *Broker) JoinGroup(ctx context.Context, req JoinRequest) (*group.JoinResult, error) {
-	newID := req.Member
-	if newID == "" {
-		newID = req.ClientID + "-" + formatID(b.cfg.NewID())
+// newMemberID is the instance's or client's name with a random part, as Kafka makes it.
+func (b *Broker) newMemberID(instance, client string) string {
+	if instance != "" {
+		client = instance
 	}
-	r, err := b.await(ctx, req.Group, func(c *group.Core, t group.Token) group.Step {
-		return c.Join(group.JoinRequest{
-			Group: req.Group, MemberID: req.Member, NewID: newID, InstanceID: req.Instance, ClientID: req.ClientID, ClientHost: "in-process",
-			SessionMS: req.Session.Milliseconds(), RebalanceMS: req.Rebalance.Milliseconds(), ProtocolType: req.ProtocolType, Protocols: req.Protocols,
-		}, t, b.nowMS())
-	})
-	if err != nil {
-		if ctx.Err() != nil && req.Instance == "" {
-			_ = b.LeaveGroup(GroupMember{Group: req.Group, Member: newID})
-		}
-		return nil, err
-	}
-	return r.Join, nil
+	return client + "-" + formatUUID(b.cfg.NewID())
+}
+
+// formatUUID is the textual form with hyphens.
+func formatUUID(id [16]byte) string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // SyncGroup waits for the member's assignment; the leader's call carries everybody's.
-func (b *Broker) SyncGroup(ctx context.Context, m GroupMember, assignments map[string][]byte) ([]byte, error) {
-	r, err := b.await(ctx, m.Group, func(c *group.Core, t group.Token) group.Step {
-		return c.Sync(group.SyncRequest{Group: m.Group, Generation: m.Generation, MemberID: m.Member, InstanceID: m.Instance, Assignments: assignments}, t, b.nowMS())
-	})
-	return r.Assignment, err
+func (b *Broker) SyncGroup(ctx context.Context, req group.SyncRequest) (*group.SyncResult, error) {
+	r, err := b.await(ctx, req.Group, func(c *group.Core, t group.Token) group.Step { return c.Sync(req, t, b.nowMS()) })
+	return r.Sync, err
+}
+
+// ConsumerHeartbeat is a heartbeat of the consumer protocol (KIP-848).
+func (b *Broker) ConsumerHeartbeat(ctx context.Context, req group.HeartbeatRequest) (*group.HeartbeatResult, error) {
+	if req.MemberID == "" {
+		req.NewID = formatUUID(b.cfg.NewID())
+	}
+	r, err := b.await(ctx, req.Group, func(c *group.Core, t group.Token) group.Step { return c.ConsumerHeartbeat(req, t, b.nowMS()) })
+	return r.Heartbeat, err
 }
 
 // await runs an event whose reply may come much later.
@@ -84,35 +82,41 @@ func (b *Broker) Heartbeat(m GroupMember) error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.core.Heartbeat(m.Group, m.Member, m.Instance, m.Generation, b.nowMS()); err != nil {
+	err = s.core.Heartbeat(m.Group, m.Member, m.Instance, m.Generation, b.nowMS())
+	b.groups.alarm(s.core)
+	s.mu.Unlock()
+	if err != nil {
 		return groupError(m.Group, err)
 	}
 	return nil
 }
 
-// LeaveGroup takes a member out at once, so that the others need not wait for its session.
-func (b *Broker) LeaveGroup(m GroupMember) error {
+// LeaveGroup takes members out at once, so that the others need not wait for
+// their sessions. The errors are by leaver, in order; err is of the whole.
+func (b *Broker) LeaveGroup(name string, leavers []group.Leaver) (errs []error, err error) {
 	if err := b.alive(); err != nil {
-		return err
+		return nil, err
 	}
-	s, err := b.groups.of(m.Group)
+	s, err := b.groups.of(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.do(func(c *group.Core) group.Step { return c.Leave(m.Group, m.Member, m.Instance, b.nowMS()) }); err != nil {
-		return groupError(m.Group, err)
+	err = s.do(func(c *group.Core) (step group.Step) {
+		step, errs = c.Leave(name, leavers, b.nowMS())
+		return step
+	})
+	if err != nil {
+		return errs, groupError(name, err)
 	}
-	return nil
+	return errs, nil
 }
 
 // DescribeGroup tells of a group's members; false if there is no such group.
 func (b *Broker) DescribeGroup(name string) (group.Info, bool) {
-	p, err := b.internalPartition(offsetsTopic, name)
-	if err != nil {
+	s := b.groups.existing(name)
+	if s == nil {
 		return group.Info{}, false
 	}
-	s := b.groups.shard(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.core.Describe(name)
@@ -127,4 +131,52 @@ func (b *Broker) Groups() []string {
 		s.mu.Unlock()
 	}
 	return out
+}
+
+// ListGroups lists the groups that are in one of the states and of one of the
+// types, as Kafka names them (empty: any). Their members are left out.
+func (b *Broker) ListGroups(states, types []string) []group.Info {
+	var out []group.Info
+	for _, s := range b.groups.all() {
+		s.mu.Lock()
+		out = append(out, s.core.List(states, types)...)
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// DeleteGroup forgets a group without members, and its offsets. ErrUnknownGroup,
+// ErrGroupNotEmpty.
+func (b *Broker) DeleteGroup(name string) error {
+	if err := b.alive(); err != nil {
+		return err
+	}
+	s := b.groups.existing(name)
+	if s == nil {
+		return groupError(name, ErrUnknownGroup)
+	}
+	if err := s.do(func(c *group.Core) group.Step { return c.Delete(name) }); err != nil {
+		return groupError(name, err)
+	}
+	return nil
+}
+
+// DeleteGroupOffsets forgets a group's offsets of topics that its members do not
+// read. The errors are by partition, err is of the whole.
+func (b *Broker) DeleteGroupOffsets(name string, tps []record.TopicPartition) (errs map[record.TopicPartition]error, err error) {
+	if err := b.alive(); err != nil {
+		return nil, err
+	}
+	s := b.groups.existing(name)
+	if s == nil {
+		return nil, groupError(name, ErrUnknownGroup)
+	}
+	err = s.do(func(c *group.Core) (step group.Step) {
+		step, errs = c.OffsetDelete(name, tps)
+		return step
+	})
+	if err != nil {
+		return nil, groupError(name, err)
+	}
+	return errs, nil
 }

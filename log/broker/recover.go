@@ -109,6 +109,7 @@ func (b *Broker) openPartitions(clean bool) error {
 		}
 		b.mu.Lock()
 		b.topics[t.Name], b.byID[ts.id] = ts, ts
+		b.topicsVersion.Add(1)
 		b.mu.Unlock()
 	}
 	ps := b.allPartitions()

@@ -137,6 +137,7 @@ func (b *Broker) createTopic(spec TopicSpec) (Topic, error) {
 func (b *Broker) publish(ts *topicState) {
 	b.mu.Lock()
 	b.topics[ts.entry.Name], b.byID[ts.id] = ts, ts
+	b.topicsVersion.Add(1)
 	b.mu.Unlock()
 }
 

@@ -164,6 +164,7 @@ func (b *Broker) removeTopic(name string) error {
 	}
 	b.mu.Lock()
 	delete(b.topics, name)
+	b.topicsVersion.Add(1)
 	delete(b.byID, ts.id)
 	b.mu.Unlock()
 	errs := make([]error, len(ts.parts))

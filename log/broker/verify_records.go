@@ -17,7 +17,7 @@ func (v *verifier) coordinatorRecords(topic, dir string, upTo record.Offset) {
 	switch topic {
 	case offsetsTopic:
 		check = func(r *record.View) error {
-			return group.New(group.Config{}).Replay(r.Key, r.Value, r.Offset, record.NoProducerID, 0)
+			return group.New(group.Config{}).Replay(r.Key, r.Value, r.Offset, record.NoProducerID)
 		}
 	case transactionTopic:
 		check = func(r *record.View) error {
