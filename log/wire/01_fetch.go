@@ -97,9 +97,16 @@ func handleFetch(ctx context.Context, s *Server, r *request) (kmsg.Response, err
 		answered = true
 		return f.ans, nil
 	}
-	f.look()
-	if wait := f.patience(); wait > 0 && !f.enough() {
-		f.await(ctx, wait)
+	debt, most := r.fetchDebt(int32(f.maxBytes))
+	f.maxBytes, f.minBytes = int(most), min(f.minBytes, int(most))
+	switch {
+	case debt == 0:
+		f.look()
+		if wait := f.patience(); wait > 0 && !f.enough() {
+			f.await(ctx, wait)
+		}
+	case !f.changes:
+		f.ans.SessionID = 0 // a session begins with an answer that names every partition
 	}
 	f.end()
 	answered = true
