@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -44,6 +46,13 @@ func runConfig(cmd *cobra.Command, _ []string) error {
 			value = "(not shown)"
 		}
 		all = append(all, printedSetting{k.key, value, s.source[k.key], settingPlaces.EnvName(k.key)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.properties)) {
+		value := s.properties[name]
+		if strings.Contains(name, "password") || strings.Contains(name, "jaas") {
+			value = "(not shown)"
+		}
+		all = append(all, printedSetting{name, value, s.source[name], ""})
 	}
 	if asJSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(all)

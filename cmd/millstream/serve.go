@@ -32,8 +32,10 @@ Beyond loopback it wants TLS, or an explicit --insecure.`,
 		Args: exactly(0, "no arguments"),
 		RunE: runServe,
 	}
-	addSettings(cmd, "data-dir", "flush", "partitions", "listen", "advertise", "insecure", "http", "pprof", "log-level")
+	addSettings(cmd, "data-dir", "flush", "listen", "advertise", "insecure", "http", "pprof", "log-level")
 	addSettings(cmd, serveSecuritySettings...)
+	cmd.Flags().Int("partitions", 1, "partitions of topics that clients make without a number")
+	cmd.Flags().StringArray("property", nil, "broker configuration NAME=VALUE by Kafka's name, which the settings file takes too; may be repeated")
 	return cmd
 }
 
@@ -54,7 +56,7 @@ func runServe(cmd *cobra.Command, _ []string) error {
 	if srv.logger, err = newLogger(cmd, s); err != nil {
 		return err
 	}
-	if err := srv.open(s); err != nil {
+	if err := srv.open(cmd, s); err != nil {
 		return errors.Join(err, srv.close())
 	}
 	var at []string
@@ -76,21 +78,12 @@ func newLogger(cmd *cobra.Command, s *settings) (*slog.Logger, error) {
 }
 
 // open gets everything ready to serve, or says in one line why it cannot.
-func (srv *server) open(s *settings) error {
-	listeners, err := serveListeners(s, srv.logger)
+func (srv *server) open(cmd *cobra.Command, s *settings) error {
+	bc, wc, err := srv.configs(cmd, s)
 	if err != nil {
 		return err
-	}
-	security, err := serveSecurity(s, srv.logger)
-	if err != nil {
-		return err
-	}
-	bc := broker.Config{Dir: s.GetString("data-dir"), DefaultPartitions: int32(s.GetInt("partitions")), Logger: srv.logger}
-	if s.GetString("flush") == "os" {
-		bc.Flush = broker.FlushOS
 	}
 	var m *metrics.Broker
-	wc := wire.Config{Listeners: listeners, Security: security, Logger: srv.logger}
 	if addr := s.GetString("http"); addr != "" {
 		m = metrics.NewBroker()
 		bc.Hooks, wc.Hooks = m.BrokerHooks(), m.WireHooks()
@@ -115,6 +108,33 @@ func (srv *server) open(s *settings) error {
 	return nil
 }
 
+// configs makes the configurations of broker and server.
+func (srv *server) configs(cmd *cobra.Command, s *settings) (broker.Config, wire.Config, error) {
+	specs, err := serveListeners(s)
+	if err != nil {
+		return broker.Config{}, wire.Config{}, err
+	}
+	bc, err := brokerConfig(cmd, s, specs, srv.logger)
+	if err != nil {
+		return bc, wire.Config{}, err
+	}
+	wc, err := wireConfig(&bc)
+	if err != nil {
+		return bc, wc, err
+	}
+	sec, err := serveSecurity(s, srv.logger)
+	if err != nil {
+		return bc, wc, err
+	}
+	jaas := jaasUsers(&bc)
+	addSecurity(&wc.Security, sec, jaas)
+	wc.Logger = srv.logger
+	if wc.Listeners, err = secureListeners(s, specs, len(jaas) > 0, srv.logger); err != nil {
+		return bc, wc, err
+	}
+	return bc, wc, checkMechanisms(wc.Listeners, &wc.Security)
+}
+
 // inUse says of an address that somebody else has what to do.
 func inUse(flag, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -124,8 +144,8 @@ func inUse(flag, addr string, err error) error {
 }
 
 // serveListeners reads --listen and --advertise.
-func serveListeners(s *settings, logger *slog.Logger) ([]wire.Listener, error) {
-	specs, err := wire.ParseListeners(s.GetString("listen"), s.GetString("advertise"))
+func serveListeners(s *settings) ([]wire.ListenerSpec, error) {
+	specs, err := wire.ParseListeners(s.GetString("listen"), s.GetString("advertise"), s.properties["listener.security.protocol.map"])
 	if err != nil {
 		return nil, usagef("--listen: %w", err)
 	}
@@ -138,7 +158,7 @@ func serveListeners(s *settings, logger *slog.Logger) ([]wire.Listener, error) {
 			return nil, usagef("--listen: %w", err)
 		}
 	}
-	return secureListeners(s, specs, logger)
+	return specs, nil
 }
 
 // run serves until ctx ends.

@@ -19,14 +19,14 @@ var serveSecuritySettings = []string{
 }
 
 // secureListeners gives listeners the certificates and mechanisms that their protocols ask for.
-func secureListeners(s *settings, specs []wire.ListenerSpec, logger *slog.Logger) ([]wire.Listener, error) {
+func secureListeners(s *settings, specs []wire.ListenerSpec, plain bool, logger *slog.Logger) ([]wire.Listener, error) {
 	files := wire.TLSFiles{
 		Certificate: s.GetString("tls-cert"), Key: s.GetString("tls-key"), ClientCA: s.GetString("tls-client-ca"),
 		ClientAuth: wire.ClientAuth(s.GetString("tls-client-auth")), Logger: logger,
 	}
 	var listeners []wire.Listener
 	for _, spec := range specs {
-		l := wire.Listener{Name: spec.Protocol, Addr: spec.Addr, Advertised: spec.Advertised}
+		l := wire.Listener{Name: spec.Name, Addr: spec.Addr, Advertised: spec.Advertised}
 		if spec.TLS() {
 			if files.Certificate == "" {
 				return nil, usagef("--listen: %s://%s needs a certificate: give --tls-cert and --tls-key", spec.Protocol, spec.Addr)
@@ -37,7 +37,7 @@ func secureListeners(s *settings, specs []wire.ListenerSpec, logger *slog.Logger
 			}
 		}
 		if spec.SASL() {
-			l.SASL = saslMechanisms(s)
+			l.SASL = saslMechanisms(s, plain)
 		}
 		listeners = append(listeners, l)
 	}
@@ -45,8 +45,8 @@ func secureListeners(s *settings, specs []wire.ListenerSpec, logger *slog.Logger
 }
 
 // saslMechanisms are those of --sasl-mechanisms: by default SCRAM, and PLAIN
-// where there is a file of its users.
-func saslMechanisms(s *settings) []string {
+// where there are users of it.
+func saslMechanisms(s *settings, plain bool) []string {
 	var names []string
 	for name := range strings.SplitSeq(s.GetString("sasl-mechanisms"), ",") {
 		if name = strings.ToUpper(strings.TrimSpace(name)); name != "" {
@@ -57,7 +57,7 @@ func saslMechanisms(s *settings) []string {
 		return names
 	}
 	names = []string{wire.ScramSHA256, wire.ScramSHA512}
-	if s.GetString("sasl-users") != "" {
+	if plain || s.GetString("sasl-users") != "" {
 		names = append(names, wire.Plain)
 	}
 	return names

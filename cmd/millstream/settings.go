@@ -6,11 +6,13 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
 
+	"github.com/millstream-io/millstream/log/broker"
 	places "github.com/millstream-io/millstream/runtime/settings"
 )
 
@@ -63,8 +65,20 @@ var shorthands = map[string]string{"brokers": "b"}
 // secretSettings are never printed.
 var secretSettings = []string{"password", "first-user"}
 
+// kafkaNames are what Kafka's brokers call some of the settings: they may stand
+// in the file, and clients see them so. A setting of our own name goes first.
+var kafkaNames = []struct{ key, kafka string }{
+	{"data-dir", "log.dirs"}, {"flush", "millstream.flush"}, {"partitions", "num.partitions"},
+	{"listen", "listeners"}, {"advertise", "advertised.listeners"},
+	{"tls-cert", "ssl.keystore.location"}, {"tls-client-ca", "ssl.truststore.location"}, {"tls-client-auth", "ssl.client.auth"},
+	{"sasl-mechanisms", "sasl.enabled.mechanisms"}, {"super-users", "super.users"}, {"allow-if-no-acl", "allow.everyone.if.no.acl.found"},
+}
+
+// isKafkaName tells names of Kafka's broker configurations from ours.
+func isKafkaName(key string) bool { return strings.Contains(key, ".") || key == "listeners" }
+
 // settingPlaces is where they may stand, beside the command line.
-var settingPlaces = places.Config{Known: settingKeys(), EnvPrefix: "MILLSTREAM_", File: "millstream.yaml", Optional: true}
+var settingPlaces = places.Config{Known: settingKeys(), EnvPrefix: "MILLSTREAM_", File: "millstream.yaml", Optional: true, Others: isKafkaName}
 
 func settingKeys() []string {
 	keys := make([]string, len(knownSettings))
@@ -97,12 +111,14 @@ func addSettings(cmd *cobra.Command, keys ...string) {
 type settings struct {
 	*viper.Viper
 	source map[string]string // key: "flag", "environment", a file's name, "default"
+	// properties are broker configurations by Kafka's names, as the file has them.
+	properties map[string]string
 }
 
 // loadSettings resolves flag > environment > file > default and refuses unknown
 // keys with the nearest known one.
 func loadSettings(cmd *cobra.Command) (*settings, error) {
-	s := &settings{viper.New(), map[string]string{}}
+	s := &settings{viper.New(), map[string]string{}, map[string]string{}}
 	for _, k := range knownSettings {
 		s.SetDefault(k.key, k.def)
 		s.source[k.key] = "default"
@@ -120,9 +136,17 @@ func loadSettings(cmd *cobra.Command) (*settings, error) {
 		return nil, usageError{err}
 	}
 	for key, v := range values {
-		s.Set(key, v.Text)
 		s.source[key] = v.From
+		if isKafkaName(key) {
+			s.properties[key] = v.Text
+		} else {
+			s.Set(key, v.Text)
+		}
 	}
+	if _, _, err := broker.ParseConfig(s.properties); err != nil {
+		return nil, usageError{fmt.Errorf("settings file %s: %w", where.File, err)}
+	}
+	s.takeKafkaNames()
 	for _, k := range knownSettings {
 		if f := cmd.Flags().Lookup(k.key); f != nil && f.Changed {
 			s.Set(k.key, f.Value.String())
@@ -130,6 +154,24 @@ func loadSettings(cmd *cobra.Command) (*settings, error) {
 		}
 	}
 	return s, s.validate()
+}
+
+// takeKafkaNames gives settings that are not set what the file says by Kafka's names.
+func (s *settings) takeKafkaNames() {
+	if v, ok := s.properties["log.dir"]; ok && s.properties["log.dirs"] == "" {
+		s.properties["log.dirs"] = v
+		s.source["log.dirs"] = s.source["log.dir"]
+	}
+	for _, n := range kafkaNames {
+		if v, ok := s.properties[n.kafka]; ok && s.source[n.key] == "default" {
+			s.Set(n.key, v)
+			s.source[n.key] = s.source[n.kafka]
+		}
+	}
+	if s.properties["authorizer.class.name"] != "" && s.source["acl"] == "default" {
+		s.Set("acl", true)
+		s.source["acl"] = s.source["authorizer.class.name"]
+	}
 }
 
 // validate reports every value that does not fit its setting at once.

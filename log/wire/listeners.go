@@ -10,6 +10,7 @@ import (
 // ListenerSpec is a listener as a setting writes it, before certificates and
 // mechanisms are known.
 type ListenerSpec struct {
+	Name       string // what stood before ://, or the protocol
 	Protocol   string // PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL
 	Addr       string // host:port to bind
 	Advertised string // host:port for clients; "": the bound address
@@ -19,18 +20,33 @@ type ListenerSpec struct {
 var ErrExposed = errors.New("is not encrypted and not on loopback")
 
 // ParseListeners reads listeners as Kafka's settings write them, separated by
-// commas: [PROTOCOL://]HOST:PORT, PLAINTEXT where nothing is said. advertised
-// is empty, or has one [PROTOCOL://]HOST:PORT for each, in the same order. A
-// listener on all interfaces must say what to advertise. Any mistake is told,
-// with the text that has it.
-func ParseListeners(listen, advertised string) ([]ListenerSpec, error) {
+// commas: [NAME://]HOST:PORT, PLAINTEXT where nothing is said. A NAME is a
+// protocol, or has one in protocols (NAME:PROTOCOL,..., as
+// listener.security.protocol.map). advertised is empty, or has one
+// [NAME://]HOST:PORT for each, in the same order. A listener on all interfaces
+// must say what to advertise. Any mistake is told, with the text that has it.
+func ParseListeners(listen, advertised, protocols string) ([]ListenerSpec, error) {
+	byName := map[string]string{"PLAINTEXT": "PLAINTEXT", "SSL": "SSL", "SASL_PLAINTEXT": "SASL_PLAINTEXT", "SASL_SSL": "SASL_SSL"}
+	for pair := range fields(protocols) {
+		name, protocol, _ := strings.Cut(strings.ToUpper(pair), ":")
+		switch protocol {
+		case "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL":
+			byName[name] = protocol
+		default:
+			return nil, fmt.Errorf("protocol of listeners %q: expected NAME:PROTOCOL with PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", pair)
+		}
+	}
 	var specs []ListenerSpec
 	for text := range fields(listen) {
-		protocol, addr, err := parseListener(text)
+		name, addr, err := parseListener(text)
 		if err != nil {
 			return nil, err
 		}
-		specs = append(specs, ListenerSpec{Protocol: protocol, Addr: addr})
+		protocol, ok := byName[name]
+		if !ok {
+			return nil, fmt.Errorf("listener %q: unknown protocol %q: expected PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", text, name)
+		}
+		specs = append(specs, ListenerSpec{Name: name, Protocol: protocol, Addr: addr})
 	}
 	if len(specs) == 0 {
 		return nil, errors.New("no listener: say at least one HOST:PORT")
@@ -92,20 +108,15 @@ func (l *ListenerSpec) Exposed() error {
 	return fmt.Errorf("listener %s %w", l.Addr, ErrExposed)
 }
 
-func parseListener(text string) (protocol, addr string, err error) {
-	protocol, addr, named := strings.Cut(text, "://")
+func parseListener(text string) (name, addr string, err error) {
+	name, addr, named := strings.Cut(text, "://")
 	if !named {
-		protocol, addr = "PLAINTEXT", text
-	}
-	switch protocol = strings.ToUpper(protocol); protocol {
-	case "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL":
-	default:
-		return "", "", fmt.Errorf("listener %q: unknown protocol %q: expected PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", text, protocol)
+		name, addr = "PLAINTEXT", text
 	}
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return "", "", fmt.Errorf("listener %q: expected HOST:PORT (%w)", text, err)
 	}
-	return protocol, addr, nil
+	return strings.ToUpper(name), addr, nil
 }
 
 // fields yields what stands between commas, without the blanks around it.

@@ -34,6 +34,9 @@ type Config struct {
 	EnvPrefix string
 	// File is a YAML file of "key: value" lines; "": none.
 	File string
+	// Others, if set, says of a key of the file that is not in Known whether it is
+	// taken all the same; whoever asks for the values judges it then.
+	Others func(key string) bool
 	// Optional: a File that does not exist is none.
 	Optional bool
 }
@@ -80,7 +83,7 @@ func (c Config) file() (map[string]Value, error) {
 	keys := v.AllKeys()
 	slices.Sort(keys) // the same one of several mistakes every time
 	for _, key := range keys {
-		if !slices.Contains(c.Known, key) {
+		if !slices.Contains(c.Known, key) && (c.Others == nil || !c.Others(key)) {
 			return nil, fmt.Errorf("settings file %s: %w", c.File, Unknown("setting", key, c.Known))
 		}
 		switch value := v.Get(key).(type) {
