@@ -92,15 +92,13 @@ type DeadLetters struct {
 // run that was killed is ended, as at the application's next start.
 func OpenDeadLetters(app string, cfg Config) (*DeadLetters, error) {
 	cfg = cfg.withDefaults()
-	if app == "" {
-		return nil, errors.New("dead letters: the application has no name")
+	dir, ok := cfg.embeddedDir()
+	if !ok || dir == "" || app == "" {
+		return nil, fmt.Errorf("dead letters: application %q, Log %q: expected a name and embedded:DIR", app, cfg.Log)
 	}
-	if err := cfg.validateLog(); err != nil {
-		return nil, fmt.Errorf("dead letters: %w", err)
-	}
-	log, err := openLog(cfg)
+	log, err := openLog(dir, cfg)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
 	}
 	d, err := DeadLettersOn(app, log, cfg.Logger)
 	if err == nil {

@@ -44,9 +44,6 @@ func (c Config) withDefaults() Config {
 	if dir, ok := c.embeddedDir(); ok && c.StateDir == "" && !c.InMemoryState {
 		c.StateDir = filepath.Join(dir, "state")
 	}
-	if !c.InMemoryState {
-		def(&c.StateDir, filepath.Join("data", "state")) // as beside the default log
-	}
 	return c
 }
 
@@ -67,8 +64,8 @@ func (c *Config) validate(topo *topology.Topology) error {
 	case topo.Name == "":
 		add("the topology has no name: it is the prefix of all that it keeps in the log")
 	}
-	if err := c.validateLog(); err != nil {
-		errs = append(errs, err)
+	if dir, ok := c.embeddedDir(); !ok || dir == "" {
+		add("Log is %q, expected embedded:DIR", c.Log)
 	}
 	oneOf(add, "Flush", c.Flush, "commit", "os")
 	oneOf(add, "Guarantee", c.Guarantee, "exactly_once", "at_least_once")
