@@ -22,7 +22,7 @@ import (
 )
 
 // clientSettings say which brokers a verb talks to, and as whom.
-var clientSettings = []string{"brokers", "tls", "ca", "cert", "key", "sasl", "user", "password", "timeout"}
+var clientSettings = []string{"brokers", "tls", "ca-file", "cert-file", "key-file", "sasl", "user", "password", "timeout"}
 
 func addClientSettings(cmd *cobra.Command) { addSettings(cmd, clientSettings...) }
 
@@ -124,7 +124,7 @@ func brokerAddrs(list string) ([]string, error) {
 
 // clientTLS is nil where connections are plain.
 func clientTLS(s *settings) (*tls.Config, error) {
-	ca, cert, key := s.GetString("ca"), s.GetString("cert"), s.GetString("key")
+	ca, cert, key := s.GetString("ca-file"), s.GetString("cert-file"), s.GetString("key-file")
 	if !s.GetBool("tls") && ca == "" && cert == "" {
 		return nil, nil
 	}
@@ -132,11 +132,11 @@ func clientTLS(s *settings) (*tls.Config, error) {
 	if ca != "" {
 		pem, err := os.ReadFile(ca)
 		if err != nil {
-			return nil, usagef("--ca: %w", err)
+			return nil, usagef("--ca-file: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usagef("--ca: %s holds no certificate in PEM form", ca)
+			return nil, usagef("--ca-file: %s holds no certificate in PEM form", ca)
 		}
 	}
 	if cert != "" {
@@ -145,7 +145,7 @@ func clientTLS(s *settings) (*tls.Config, error) {
 		}
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, usagef("--cert %s, --key %s: %w", cert, key, err)
+			return nil, usagef("--cert-file %s, --key-file %s: %w", cert, key, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -164,7 +164,7 @@ func (c *client) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &unknownCA):
-		return fmt.Errorf("the certificate of %s is signed by nobody known here: name its authority with --ca (%w)", c.addrs, err)
+		return fmt.Errorf("the certificate of %s is signed by nobody known here: name its authority with --ca-file (%w)", c.addrs, err)
 	case errors.As(err, &hostname):
 		return fmt.Errorf("the certificate of %s is for another name: %w", c.addrs, err)
 	case errors.As(err, &notTLS):
