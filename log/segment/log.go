@@ -35,7 +35,8 @@ type Log struct {
 	failure                     atomic.Pointer[OfflineError]
 	closed                      atomic.Bool
 
-	clean sync.Mutex // one compaction, retention or delete at a time
+	clean  sync.Mutex // one compaction, retention or delete at a time; guards doomed
+	doomed []doomed
 
 	queue queue
 

@@ -29,6 +29,9 @@ const (
 // segmentSuffixes are the files that belong to a segment, the .log last.
 var segmentSuffixes = [...]string{suffixIndex, suffixTime, suffixTxn, suffixLog}
 
+// auxSuffixes are those of the files that go after their .log.
+var auxSuffixes = [...]string{suffixIndex, suffixTime, suffixTxn, suffixSnapshot}
+
 func fileName(dir string, base record.Offset, suffix string) string {
 	return filepath.Join(dir, fmt.Sprintf("%020d%s", base, suffix))
 }

@@ -1,7 +1,10 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"github.com/millstream-io/millstream/log/record"
 )
@@ -38,12 +41,13 @@ func (l *Log) Retain(now int64) (removed int64, err error) {
 	if err := l.usable(); err != nil {
 		return 0, err
 	}
+	l.purge(now)
 	set := l.settings.Load()
 	a := l.active()
 	l.mu.Lock()
 	first := a.firstTime
 	l.mu.Unlock()
-	due := a.size.Load() > 0 && (first >= 0 && now-first > set.SegmentAge.Milliseconds() || l.expired(a, set, now))
+	due := a.size.Load() > 0 && (first >= 0 && now-first > a.rollAge(set) || l.expired(a, set, now))
 	if due {
 		if err := l.Roll(now); err != nil {
 			return 0, err
@@ -95,7 +99,7 @@ func (l *Log) removeBelow(offset record.Offset) (removed int64, err error) {
 		l.setSegments(segs[1:])
 		l.mu.Unlock()
 		s.retire()
-		if err := l.removeFiles(s.base); err != nil {
+		if err := l.discard(s.base); err != nil {
 			return removed, err
 		}
 		removed += s.size.Load()
@@ -110,13 +114,56 @@ func (l *Log) removeBelow(offset record.Offset) (removed int64, err error) {
 	return removed, nil
 }
 
+// doomed is a removed segment whose files are still there, renamed.
+type doomed struct {
+	base record.Offset
+	due  int64 // ms; 0: Retain has not seen it yet
+}
+
+// discard removes a segment's files, or renames them for DeleteDelay, the .log
+// first and durably. The next open removes what is renamed. l.clean is held.
+func (l *Log) discard(base record.Offset) error {
+	if l.settings.Load().DeleteDelay <= 0 {
+		return l.removeFiles(base)
+	}
+	path := fileName(l.cfg.Dir, base, suffixLog)
+	if err := l.fs.Rename(path, path+suffixDeleted); err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	for _, suffix := range auxSuffixes {
+		path := fileName(l.cfg.Dir, base, suffix)
+		_ = l.fs.Rename(path, path+suffixDeleted)
+	}
+	l.doomed = append(l.doomed, doomed{base: base})
+	return l.syncDir()
+}
+
+// purge removes the renamed files whose time has come. l.clean is held.
+func (l *Log) purge(now int64) {
+	delay := l.settings.Load().DeleteDelay.Milliseconds()
+	l.doomed = slices.DeleteFunc(l.doomed, func(d doomed) bool { return d.due > 0 && d.due <= now && l.purged(d.base) })
+	for i := range l.doomed {
+		if l.doomed[i].due == 0 {
+			l.doomed[i].due = now + delay
+		}
+	}
+}
+
+func (l *Log) purged(base record.Offset) bool {
+	for _, suffix := range auxSuffixes {
+		_ = l.fs.Remove(fileName(l.cfg.Dir, base, suffix+suffixDeleted))
+	}
+	err := l.fs.Remove(fileName(l.cfg.Dir, base, suffixLog+suffixDeleted))
+	return err == nil || errors.Is(err, fs.ErrNotExist)
+}
+
 // removeFiles removes a segment's files, the .log first: what is left without one is swept at the next open.
 func (l *Log) removeFiles(base record.Offset) error {
 	path := fileName(l.cfg.Dir, base, suffixLog)
 	if err := l.fs.Remove(path); err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
-	for _, suffix := range []string{suffixIndex, suffixTime, suffixTxn, suffixSnapshot} {
+	for _, suffix := range auxSuffixes {
 		_ = l.fs.Remove(fileName(l.cfg.Dir, base, suffix))
 	}
 	return l.syncDir()

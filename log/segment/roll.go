@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -25,13 +26,26 @@ func (l *Log) mustRoll(r *request) bool {
 		return true
 	case int64(l.plan.end-s.base)+records > math.MaxInt32:
 		return true
-	case s.firstTime >= 0 && newest-s.firstTime > set.SegmentAge.Milliseconds():
+	case s.firstTime >= 0 && newest-s.firstTime > s.rollAge(set):
 		return true
 	}
 	// The plan's own entries count too: at most one per interval.
 	pending := int64(len(l.plan.requests) + 1)
 	return (s.index.entries.Load()+pending)*offsetEntrySize > set.IndexBytes ||
 		(s.time.entries.Load()+pending+1)*timeEntrySize > set.IndexBytes
+}
+
+// rollAge is the age in milliseconds at which the segment is closed: SegmentAge
+// less the segment's own part of SegmentJitter, which stays the same whenever it
+// is asked for.
+func (s *segment) rollAge(set *Settings) int64 {
+	age, jitter := set.SegmentAge.Milliseconds(), set.SegmentJitter.Milliseconds()
+	if jitter > 0 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(s.log.path))
+		age -= int64(h.Sum64() % uint64(min(jitter, age)+1))
+	}
+	return age
 }
 
 // Roll begins a new active segment unless the active one is empty. The time is not needed.

@@ -43,7 +43,7 @@ var brokerLog = []*Def{
 	def(Long, "log.roll.jitter.ms", "", "Default of a topic's segment.jitter.ms; unset: log.roll.jitter.hours.").unset().dynamic(),
 	def(Int, "log.roll.jitter.hours", "0", "Default of a topic's segment.jitter.ms in hours.").atLeast(0),
 	def(Int, "log.segment.bytes", "1073741824", "Default of a topic's segment.bytes.").atLeast(1 << 20).dynamic(),
-	def(Long, "log.segment.delete.delay.ms", "60000", "Default of a topic's file.delete.delay.ms.").atLeast(0).dynamic(),
+	def(Long, "log.segment.delete.delay.ms", "0", "Default of a topic's file.delete.delay.ms.").atLeast(0).dynamic(),
 	def(String, "millstream.flush", "commit", "Millstream's own. Default of a topic's millstream.flush.").oneOf("commit", "os"),
 	def(Int, "producer.id.expiration.ms", "86400000", "How long a partition remembers a producer that writes no more, and so can tell its duplicates.").atLeast(1).dynamic(),
 }

@@ -42,7 +42,7 @@ var topicDefs = []*Def{
 	def(String, CompressionType, "producer", "Codec in which batches are kept: producer keeps what was sent, every other value compresses anew, when records are produced, what was sent otherwise.").oneOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer").from("compression.type"),
 	def(Int, CompressionZstdLevel, "3", "Level of zstd where compression.type is zstd.").between(-131072, 22).from("compression.zstd.level"),
 	def(Long, DeleteRetentionMS, "86400000", "How long a compacted topic keeps a tombstone after it was first cleaned: a reader that begins at the start has that much time to see it.").atLeast(0).from("log.cleaner.delete.retention.ms"),
-	def(Long, FileDeleteDelayMS, "60000", "How long the files of a removed segment stay in the partition's directory, renamed, before they are deleted.").atLeast(0).from("log.segment.delete.delay.ms"),
+	def(Long, FileDeleteDelayMS, "0", "How long the files of a removed segment stay in the partition's directory, renamed, before they are deleted. Readers finish what they have open in any case, so the default is 0.").atLeast(0).from("log.segment.delete.delay.ms"),
 	def(Long, FlushMessages, maxLong, "Sync to disk after this many records, whatever a producer waits for. millstream.flush says what an acknowledgement means.").atLeast(1).from("log.flush.interval.messages"),
 	def(Long, FlushMS, maxLong, "Sync to disk at least this often. millstream.flush says what an acknowledgement means.").atLeast(0).from("log.flush.interval.ms", "log.flush.scheduler.interval.ms"),
 	def(List, "follower.replication.throttled.replicas", "", "Followers whose replication is throttled."+noReplicas),
