@@ -25,9 +25,10 @@ const (
 
 // txnModel is one transaction.
 type txnModel struct {
-	owner *producerModel
-	fate  fate
-	parts []record.TopicPartition // sorted; those of __consumer_offsets are not modelled
+	implicit bool // of KIP-890's protocol
+	owner    *producerModel
+	fate     fate
+	parts    []record.TopicPartition // sorted; those of __consumer_offsets are not modelled
 	// offsets pending, by group.
 	offsets map[string]map[record.TopicPartition]position
 }
@@ -82,8 +83,10 @@ type producerModel struct {
 	id    string
 	who   broker.ProducerIdentity
 	stale bool // who is fenced: it must initialise again
-	txn   *txnModel
-	seq   map[record.TopicPartition]int32
+	// before are identities that it had; none of them can do anything.
+	before []broker.ProducerIdentity
+	txn    *txnModel
+	seq    map[record.TopicPartition]int32
 }
 
 // sentBatch is what an idempotent producer may send again.

@@ -34,6 +34,7 @@ var operations = []operation{
 	{"transactional offsets", 8, (*history).opTxnOffsets},
 	{"commit", 12, func(h *history) error { return h.opEnd(true) }},
 	{"abort", 5, func(h *history) error { return h.opEnd(false) }},
+	{"zombie", 4, (*history).opZombie},
 	{"init producer", 3, (*history).opInit},
 	{"offsets", 6, (*history).opOffsets},
 	{"sync", 3, (*history).opSync},
@@ -179,7 +180,7 @@ func (h *history) opIdempotent() error {
 // ready is a transactional id that may go on; nil if it was initialised instead.
 func (h *history) ready() (*producerModel, error) {
 	if len(h.m.txns) < 3 {
-		h.m.txns = append(h.m.txns, &producerModel{id: fmt.Sprintf("tx%d", len(h.m.txns)), stale: true})
+		h.m.txns = append(h.m.txns, &producerModel{id: fmt.Sprintf("tx%d", len(h.m.txns)), who: broker.NoProducer, stale: true})
 	}
 	pr := pick(h.rng, h.m.txns)
 	if pr.stale {
@@ -206,23 +207,61 @@ func (h *history) initProducer(pr *producerModel) error {
 	if err != nil {
 		return err
 	}
-	if h.m.handed[who] {
-		return fmt.Errorf("%s: identity %v was handed out before", pr.id, who)
-	}
 	if t != nil {
 		h.m.decided(t)
 	}
+	return h.took(pr, who)
+}
+
+// took notes the identity to go on with; never again is it given to another.
+func (h *history) took(pr *producerModel, who broker.ProducerIdentity) error {
+	if h.m.handed[who] {
+		return fmt.Errorf("%s: identity %v was handed out before", pr.id, who)
+	}
 	h.m.handed[who] = true
+	if pr.who != broker.NoProducer {
+		pr.before = append(pr.before, pr.who)
+	}
 	pr.who, pr.stale, pr.seq = who, false, map[record.TopicPartition]int32{}
 	return nil
 }
 
 // begun makes sure that a transaction is open.
-func (pr *producerModel) begun() *txnModel {
+func (h *history) begun(pr *producerModel) *txnModel {
 	if pr.txn == nil {
-		pr.txn = &txnModel{owner: pr, offsets: map[string]map[record.TopicPartition]position{}}
+		pr.txn = &txnModel{owner: pr, implicit: h.rng.IntN(2) == 0, offsets: map[string]map[record.TopicPartition]position{}}
 	}
 	return pr.txn
+}
+
+// opZombie is an identity that is not current any more: nothing that it asks for happens.
+func (h *history) opZombie() error {
+	pr, err := h.ready()
+	if pr == nil || len(pr.before) == 0 {
+		return err
+	}
+	who, p := pick(h.rng, pr.before), pick(h.rng, h.m.allParts())
+	h.note("zombie %s %v, now %v, and %v", pr.id, who, pr.who, p.tp)
+	bp, err := h.b.Partition(p.tp)
+	if err != nil {
+		return err
+	}
+	tps := []record.TopicPartition{p.tp}
+	_, produce := bp.Produce(encode(h.records(p), who, 0, true), broker.AcksLeader)
+	_, end := h.b.EndTxn(pr.id, who, true)
+	for what, err := range map[string]error{
+		"add": h.b.AddPartitionsToTxn(pr.id, who, tps), "join": h.b.JoinTxn(pr.id, who, tps), "produce": produce, "end": end,
+		"offsets": h.b.AddOffsetsToTxn(pr.id, who, "g0"),
+	} {
+		if err == nil {
+			return fmt.Errorf("%s: %s by %v succeeded, the producer is %v", pr.id, what, who, pr.who)
+		}
+	}
+	// An EndTxn again is answered, where it was the last decision, with what goes on; it decides nothing.
+	if found, err := h.b.EndTxnAndBump(pr.id, who, true); err == nil && found != pr.who {
+		return fmt.Errorf("%s: EndTxn by %v gives %v, the producer is %v", pr.id, who, found, pr.who)
+	}
+	return nil
 }
 
 func (h *history) opTxnAppend() error {
@@ -238,9 +277,13 @@ func (h *history) opTxnAppend() error {
 		tps = append(tps, p.tp)
 	}
 	h.note("%s %v appends to %v", pr.id, pr.who, tps)
-	t := pr.begun()
+	t := h.begun(pr)
 	t.add(tps)
-	if err := h.b.AddPartitionsToTxn(pr.id, pr.who, tps); err != nil {
+	add := h.b.AddPartitionsToTxn
+	if t.implicit {
+		add = h.b.JoinTxn
+	}
+	if err := add(pr.id, pr.who, tps); err != nil {
 		return err
 	}
 	for _, p := range ps[:1+h.rng.IntN(len(ps))] {
@@ -273,8 +316,12 @@ func (h *history) opTxnOffsets() error {
 	}
 	group, tp, o := h.somePosition()
 	h.note("%s %v sends position %d of %v for %s", pr.id, pr.who, o.at, tp, group)
-	t := pr.begun()
-	if err := h.b.AddOffsetsToTxn(pr.id, pr.who, group); err != nil {
+	t := h.begun(pr)
+	add := h.b.AddOffsetsToTxn
+	if t.implicit {
+		add = h.b.JoinTxnOffsets
+	}
+	if err := add(pr.id, pr.who, group); err != nil {
 		return err
 	}
 	if t.offsets[group] == nil {
@@ -302,6 +349,13 @@ func (h *history) opEnd(commit bool) error {
 	} else {
 		h.m.decide(t, aborting)
 	}
+	if t.implicit {
+		err := h.endAndBump(pr, commit)
+		if err == nil {
+			h.m.decided(t)
+		}
+		return err
+	}
 	who, err := h.b.EndTxn(pr.id, pr.who, commit)
 	if err != nil {
 		return err
@@ -311,6 +365,23 @@ func (h *history) opEnd(commit bool) error {
 	}
 	h.m.decided(t)
 	return nil
+}
+
+// endAndBump ends a transaction of KIP-890's protocol, perhaps asking twice.
+func (h *history) endAndBump(pr *producerModel, commit bool) error {
+	who, err := h.b.EndTxnAndBump(pr.id, pr.who, commit)
+	if err != nil {
+		return err
+	}
+	if next := (broker.ProducerIdentity{ID: pr.who.ID, Epoch: pr.who.Epoch + 1}); who != next {
+		return fmt.Errorf("%s: expected to go on as %v, found %v", pr.id, next, who)
+	}
+	if h.rng.IntN(3) == 0 {
+		if again, err := h.b.EndTxnAndBump(pr.id, pr.who, commit); err != nil || again != who {
+			return fmt.Errorf("%s: asked again by %v expected %v, found %v: %w", pr.id, pr.who, who, again, err)
+		}
+	}
+	return h.took(pr, who)
 }
 
 func (h *history) opOffsets() error {

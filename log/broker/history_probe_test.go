@@ -176,7 +176,9 @@ func (j *judge) adopt() error {
 		if !j.newBoot {
 			continue
 		}
-		pr.stale = true
+		if pr.stale = true; !j.strict {
+			pr.before, pr.who = nil, broker.NoProducer
+		}
 		if pr.txn != nil {
 			pr.txn.fate, pr.txn = aborted, nil
 		}
