@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,5 +153,177 @@ func TestAVersion0HandshakeIsFollowedByBareTokens(t *testing.T) {
 	}
 	if n := c.closed(); n != 0 {
 		t.Errorf("a bare token with a wrong password was answered with %d bytes", n)
+	}
+}
+
+// roundTrip asks for the versions served.
+func (c *rawConn) roundTrip() error {
+	c.write(kmsg.NewPtrApiVersionsRequest())
+	_, _, err := c.tryRead(kmsg.NewPtrApiVersionsRequest())
+	return err
+}
+
+func TestRefusalsTellTheClientNothingOfUsers(t *testing.T) {
+	ts := newTestServer(t, withSASL())
+	for _, c := range []struct{ mechanism, token, want string }{
+		{Plain, "\x00alice\x00guess", "Authentication failed: Invalid username or password"},
+		{Plain, "\x00eve\x00guess", "Authentication failed: Invalid username or password"},
+		{Plain, "bob\x00alice\x00alice-secret", "authorization id"},
+		{Plain, "\x00\x00x", "username not specified"},
+		{Plain, "\x00alice\x00", "password not specified"},
+		{Plain, "alice", "due to invalid credentials with SASL mechanism PLAIN"},
+		{ScramSHA256, "n,,n=bob", "due to invalid credentials with SASL mechanism SCRAM-SHA-256"},
+		{ScramSHA256, "", "due to invalid credentials"},
+		{ScramSHA512, "n,a=eve,n=carol,r=x", "authorization id"},
+	} {
+		conn := ts.dial()
+		conn.handshake(1, c.mechanism)
+		resp := conn.token(2, c.token)
+		if resp.ErrorCode != codeSaslAuthenticationFailed || !strings.Contains(*resp.ErrorMessage, c.want) {
+			t.Errorf("%s %q: code %d, %q, expected %q", c.mechanism, c.token, resp.ErrorCode, *resp.ErrorMessage, c.want)
+		}
+		if n := conn.closed(); n != 0 {
+			t.Errorf("%s %q: %d bytes after the refusal", c.mechanism, c.token, n)
+		}
+	}
+	// A name that does not exist is asked for its proof like any other.
+	for _, name := range []string{"bob", "eve"} {
+		conn := ts.dial()
+		conn.handshake(1, ScramSHA256)
+		if resp := conn.token(2, "n,,n="+name+",r=nonce"); resp.ErrorCode != 0 || !strings.HasPrefix(string(resp.SASLAuthBytes), "r=nonce") {
+			t.Errorf("%s: code %d, %q", name, resp.ErrorCode, resp.SASLAuthBytes)
+		}
+	}
+}
+
+func TestAMechanismThatIsNotOfferedIsNamedWithThoseThatAre(t *testing.T) {
+	ts := newTestServer(t, withSASL(ScramSHA512))
+	c := ts.dial()
+	req := kmsg.NewPtrSASLHandshakeRequest()
+	req.Version, req.Mechanism = 1, Plain
+	resp := c.do(req).(*kmsg.SASLHandshakeResponse)
+	if resp.ErrorCode != codeUnsupportedSaslMechanism || len(resp.SupportedMechanisms) != 1 || resp.SupportedMechanisms[0] != ScramSHA512 {
+		t.Errorf("code %d, %v", resp.ErrorCode, resp.SupportedMechanisms)
+	}
+	if n := c.closed(); n != 0 {
+		t.Errorf("%d bytes after it", n)
+	}
+}
+
+func TestWithoutSASLTheCallsSayIllegalState(t *testing.T) {
+	c := newTestServer(t).dial()
+	if code := c.handshake(1, Plain); code != codeIllegalSaslState {
+		t.Errorf("handshake: code %d", code)
+	}
+	if resp := c.token(2, alice); resp.ErrorCode != codeIllegalSaslState {
+		t.Errorf("authenticate: code %d", resp.ErrorCode)
+	}
+}
+
+func TestBeforeAuthenticationRequestsAreSmall(t *testing.T) {
+	ts := newTestServer(t, withSASL())
+	c := ts.dial()
+	if _, err := c.Write([]byte{0x01, 0, 0, 0, 0, 17, 0, 1}); err != nil { // 16 MiB are announced
+		t.Fatal(err)
+	}
+	if n := c.closed(); n != 0 {
+		t.Errorf("%d bytes of answer", n)
+	}
+}
+
+// withReauth lets sessions last a minute of the clock.
+func withReauth(clock *handClock) setup {
+	return func(b *broker.Config, c *Config) {
+		c.Now, c.Security.MaxReauth = clock.Now, time.Minute
+	}
+}
+
+func TestASessionEndsUnlessTheClientAuthenticatesAnew(t *testing.T) {
+	clock := newHandClock()
+	ts := newTestServer(t, withSASL(), withReauth(clock))
+	c := ts.dial()
+	login := func() {
+		t.Helper()
+		if code := c.handshake(1, Plain); code != 0 {
+			t.Fatalf("handshake: code %d", code)
+		}
+		if resp := c.token(2, alice); resp.ErrorCode != 0 || resp.SessionLifetimeMillis != 60_000 {
+			t.Fatalf("code %d, session of %d ms, expected 60000", resp.ErrorCode, resp.SessionLifetimeMillis)
+		}
+	}
+	login()
+	if code := c.handshake(1, Plain); code != codeIllegalSaslState {
+		t.Errorf("authenticating anew within the second: code %d, expected ILLEGAL_SASL_STATE", code)
+	}
+	clock.advance(50 * time.Second)
+	login()
+	clock.advance(50 * time.Second)
+	c.do(kmsg.NewPtrMetadataRequest()) // 100 s after the first, 50 after the second
+	clock.advance(11 * time.Second)
+	c.write(kmsg.NewPtrMetadataRequest())
+	if n := c.closed(); n != 0 {
+		t.Errorf("%d bytes of answer after the session", n)
+	}
+	if ts.logs.containing("did not authenticate anew") != 1 {
+		t.Error("the end of the session is not logged")
+	}
+}
+
+func TestReauthenticationChangesNeitherUserNorMechanism(t *testing.T) {
+	for _, c := range []struct{ what, mechanism, token, want string }{
+		{"another user", Plain, "\x00mallory\x00mallory-secret", "Cannot change principals"},
+		{"another mechanism", ScramSHA256, "n,,n=bob,r=x", "not supported for re-authentication"},
+		{"a wrong password", Plain, "\x00alice\x00guess", "Invalid username or password"},
+		{"a wrong token", Plain, "x", "during re-authentication"},
+	} {
+		clock := newHandClock()
+		ts := newTestServer(t, withSASL(), withReauth(clock), func(_ *broker.Config, w *Config) {
+			w.Security.PlainPassword = func(user string) (string, bool) { return user + "-secret", true }
+		})
+		conn := ts.dial()
+		conn.handshake(1, Plain)
+		conn.token(2, alice)
+		clock.advance(10 * time.Second)
+		if code := conn.handshake(1, c.mechanism); code != 0 {
+			t.Errorf("%s: handshake: code %d", c.what, code)
+		}
+		resp := conn.token(2, c.token)
+		if resp.ErrorCode != codeSaslAuthenticationFailed || !strings.Contains(*resp.ErrorMessage, c.want) {
+			t.Errorf("%s: code %d, %v", c.what, resp.ErrorCode, resp.ErrorMessage)
+		}
+		conn.closed()
+	}
+}
+
+// The session lasts 2.2 s of real time: franz-go comes again a second before its
+// end, and the server wants a second between two times.
+func TestFranzGoAuthenticatesAnewInItsSessions(t *testing.T) {
+	for name, m := range mechanismsOf("-secret") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var connections, handshakes atomic.Int64
+			ts := newTestServer(t, withSASL(), func(_ *broker.Config, c *Config) {
+				c.Security.MaxReauth = 2200 * time.Millisecond
+				c.Hooks.Connected = func(string) { connections.Add(1) }
+				c.Hooks.Served = func(s Served) {
+					if s.Key == keySaslHandshake && s.Errors == 0 {
+						handshakes.Add(1)
+					}
+				}
+			})
+			cl := ts.kgo(kgo.SASL(m))
+			for handshakes.Load() <= connections.Load() {
+				if err := cl.Ping(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+			if err := cl.Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if ts.logs.containing("SASL") > 0 || ts.logs.containing("anew") > 0 {
+				t.Error("something was refused")
+			}
+		})
 	}
 }
