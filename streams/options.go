@@ -107,8 +107,11 @@ func Partitions(n int32) Option { return Option{optPartitions, n} }
 // Default: they are only counted.
 func KeepLate() Option { return Option{optKeepLate, true} }
 
-// NoChangelog keeps the state out of the log: it is lost with the local directory
-// and is rebuilt from nothing.
+// NoChangelog keeps the state out of the log, in the local directory alone. It
+// survives a stop that was asked for. After a crash, or without the directory, it
+// begins empty, while the input goes on from where it was committed: for state
+// that may be lost, such as what is only there to save work. What else the task
+// keeps is rebuilt from its changelogs then.
 func NoChangelog() Option { return Option{optNoChangelog, true} }
 
 // FormerName, beside a new name, says under which one the state was kept: the

@@ -72,7 +72,7 @@ func (c *checkpointer) run(work context.Context) {
 
 // checkpointRecord names what a checkpoint holds (I2).
 func (e *Engine) checkpointRecord(f *task.Frozen) []byte {
-	c := restore.Checkpoint{Cluster: e.log.ClusterID(), AtMS: time.Now().UnixMilli()}
+	c := restore.Checkpoint{Cluster: e.log.ClusterID(), AtMS: time.Now().UnixMilli(), Position: f.Position}
 	for _, l := range f.Changelogs {
 		c.Changelogs = append(c.Changelogs, restore.Changelog{
 			Partition: l.Partition, TopicID: e.topicIDs[l.Partition.Topic], End: l.End, Firsts: l.Firsts,

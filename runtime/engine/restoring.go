@@ -82,7 +82,7 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 		return nil, err
 	}
 	if len(e.plan.Subs[id.Sub].Stores) > 0 {
-		if err := w.restoreStores(ctx, t, now); err != nil {
+		if err := w.restoreStores(ctx, t, ps[task.PositionKey(id)], now); err != nil {
 			return nil, err
 		}
 	}
@@ -100,12 +100,12 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 	return t, nil
 }
 
-func (w *worker) restoreStores(ctx context.Context, t *task.Task, now time.Time) error {
+func (w *worker) restoreStores(ctx context.Context, t *task.Task, position []byte, now time.Time) error {
 	e, id := w.e, t.ID()
 	began := time.Now()
 	limit := e.overlayMax()
 	res, err := restore.Run(ctx, restore.Config{
-		Log: e.log, DB: e.db, Task: id.Key(), Changelogs: t.Changelogs(), TopicIDs: e.topicIDs,
+		Log: e.log, DB: e.db, Task: id.Key(), Changelogs: t.Changelogs(), Position: position, TopicIDs: e.topicIDs,
 		MaxAge: time.Duration(plan.DeleteRetentionMS/2) * time.Millisecond, Now: now,
 		Discard: e.cfg.Flush == "os" && !e.log.CleanStart(),
 		Apply:   t.RestoreEntry,

@@ -3,6 +3,7 @@ package streamstest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -44,7 +45,7 @@ func (d *Driver) checkpointTask(t *task.Task) error {
 	if f == nil {
 		return nil
 	}
-	c := restore.Checkpoint{Cluster: d.log.ClusterID(), AtMS: ms(d.now)}
+	c := restore.Checkpoint{Cluster: d.log.ClusterID(), AtMS: ms(d.now), Position: f.Position}
 	for _, l := range f.Changelogs {
 		infos, err := d.log.Describe(context.Background(), []string{l.Partition.Topic})
 		if err != nil {
@@ -182,7 +183,7 @@ func (d *Driver) Restart() {
 // key the last record stays.
 func (d *Driver) Compact() {
 	for _, t := range d.plan.Topics {
-		if t.Configs["cleanup.policy"] != "compact" {
+		if !strings.Contains(t.Configs["cleanup.policy"], "compact") {
 			continue
 		}
 		for p := range t.Partitions {

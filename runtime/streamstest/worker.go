@@ -86,7 +86,7 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, position []byt
 	}
 	if len(d.plan.Subs[id.Sub].Stores) > 0 {
 		res, err := restore.Run(ctx, restore.Config{
-			Log: d.log, DB: d.db, Task: id.Key(), Changelogs: t.Changelogs(), TopicIDs: topicIDs,
+			Log: d.log, DB: d.db, Task: id.Key(), Changelogs: t.Changelogs(), Position: position, TopicIDs: topicIDs,
 			MaxAge: time.Duration(plan.DeleteRetentionMS/2) * time.Millisecond, Now: d.now, Apply: t.RestoreEntry,
 		})
 		if err != nil {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -29,7 +30,7 @@ func judge(ctx context.Context, cfg Config, starts map[record.TopicPartition]rec
 	if c.Cluster != cfg.Log.ClusterID() {
 		return nil, fmt.Sprintf("the checkpoint is of log %q, this one is %q", c.Cluster, cfg.Log.ClusterID()), nil
 	}
-	if age := cfg.Now.Sub(time.UnixMilli(c.AtMS)); cfg.MaxAge > 0 && age > cfg.MaxAge {
+	if age := cfg.Now.Sub(time.UnixMilli(c.AtMS)); cfg.MaxAge > 0 && age > cfg.MaxAge && len(c.Changelogs) > 0 {
 		return nil, fmt.Sprintf("the checkpoint is %v old, at most %v: tombstones since may be gone", age.Round(time.Second), cfg.MaxAge), nil
 	}
 	for _, tp := range cfg.Changelogs {
@@ -43,7 +44,10 @@ func judge(ctx context.Context, cfg Config, starts map[record.TopicPartition]rec
 
 func judgeChangelog(ctx context.Context, cfg Config, c *Checkpoint, tp record.TopicPartition, start record.Offset) (string, error) {
 	if tp.Topic == "" {
-		return "a store of the task has no changelog", nil
+		if !bytes.Equal(c.Position, cfg.Position) {
+			return "a store of the task has no changelog, and the checkpoint is not of the last commit: the store begins empty", nil
+		}
+		return "", nil
 	}
 	l := find(c, tp)
 	switch {

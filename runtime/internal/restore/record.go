@@ -12,10 +12,10 @@ import (
 )
 
 // Checkpoint is the checkpoint record of one task (invariant I2): what the local
-// database holds, in terms of the log. Format, version 1 (varints as in
+// database holds, in terms of the log. Format, version 2 (varints as in
 // encoding/binary, strings and ids with their length before them):
 //
-//	version    byte    1
+//	version    byte    2
 //	cluster    string  the log's cluster id
 //	atMS       varint  when, by the wall clock
 //	changelogs uvarint how many; each:
@@ -23,10 +23,13 @@ import (
 //	  offset    varint  every committed record below it is in the database
 //	  epoch     varint  leader epoch of the record before it
 //	  windows   uvarint how many; each: start varint ms, first varint offset
+//	position   string  the task's position record of the commit that this is the state of; not in
+//	                   version 1, empty where every store has a changelog
 type Checkpoint struct {
 	Cluster    string
 	AtMS       int64
 	Changelogs []Changelog
+	Position   []byte
 }
 
 // Changelog is one changelog partition of a Checkpoint.
@@ -37,7 +40,7 @@ type Changelog struct {
 	Firsts    map[int64]record.Offset // of a window store: where live windows begin in it
 }
 
-const version = 1
+const version = 2
 
 // Append encodes the record.
 func (c *Checkpoint) Append(dst []byte) []byte {
@@ -58,10 +61,10 @@ func (c *Checkpoint) Append(dst []byte) []byte {
 			dst = binary.AppendVarint(dst, int64(l.Firsts[w]))
 		}
 	}
-	return dst
+	return appendString(dst, c.Position)
 }
 
-func appendString(dst []byte, s string) []byte {
+func appendString[S string | []byte](dst []byte, s S) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
@@ -71,8 +74,9 @@ var ErrCheckpoint = errors.New("unreadable checkpoint record")
 // DecodeCheckpoint decodes a record.
 func DecodeCheckpoint(b []byte) (*Checkpoint, error) {
 	d := &decoder{b: b}
-	if v := d.take(1); d.bad || v[0] != version {
-		return nil, fmt.Errorf("%w: not of version %d", ErrCheckpoint, version)
+	v := d.take(1)[0]
+	if d.bad || v == 0 || v > version {
+		return nil, fmt.Errorf("%w: not of version 1 to %d", ErrCheckpoint, version)
 	}
 	c := &Checkpoint{Cluster: string(d.string()), AtMS: d.varint()}
 	for range d.count(22) {
@@ -86,6 +90,11 @@ func DecodeCheckpoint(b []byte) (*Checkpoint, error) {
 			l.Firsts[w] = record.Offset(d.varint())
 		}
 		c.Changelogs = append(c.Changelogs, l)
+	}
+	if v > 1 {
+		if position := d.string(); len(position) > 0 {
+			c.Position = append([]byte(nil), position...)
+		}
 	}
 	if d.bad || len(d.b) > 0 {
 		return nil, fmt.Errorf("%w: %d bytes, not a whole number of fields", ErrCheckpoint, len(b))

@@ -23,9 +23,12 @@ type Config struct {
 	Log  logclient.Log
 	DB   state.DB
 	Task state.TaskKey
-	// Changelogs by store; a store without one has no topic, starts empty, and
-	// makes the checkpoint useless for the others too.
+	// Changelogs by store; a store without one has no topic. It cannot be rolled
+	// forward, so that it needs a checkpoint of the last commit, whose position
+	// record is Position: without, the store starts empty, and the checkpoint is
+	// given up for the others too, which are rebuilt.
 	Changelogs []record.TopicPartition
+	Position   []byte
 	TopicIDs   map[string][16]byte
 	// MaxAge is how old a checkpoint may be: half of the changelogs'
 	// delete.retention.ms.

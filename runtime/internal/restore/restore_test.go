@@ -19,7 +19,7 @@ func some() *restore.Checkpoint {
 	return &restore.Checkpoint{Cluster: "c", AtMS: 5, Changelogs: []restore.Changelog{{
 		Partition: record.TopicPartition{Topic: "t", Partition: 2}, TopicID: [16]byte{1, 2},
 		End: logclient.OffsetEpoch{Offset: 77, Epoch: -1}, Firsts: map[int64]record.Offset{-5: 3, 9: 70},
-	}}}
+	}}, Position: []byte("where")}
 }
 
 func TestCheckpointRecordsComeBackAsTheyWere(t *testing.T) {
@@ -131,6 +131,7 @@ func TestACheckpointThatCannotBeRightIsGivenUp(t *testing.T) {
 		"discarded (I4)":        func(s *scene, _ *restore.Checkpoint) { s.cfg.Discard = true },
 		"no changelog": func(s *scene, _ *restore.Checkpoint) {
 			s.cfg.Changelogs = append(s.cfg.Changelogs, record.TopicPartition{})
+			s.cfg.Position = []byte("later")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +145,28 @@ func TestACheckpointThatCannotBeRightIsGivenUp(t *testing.T) {
 				t.Errorf("the checkpoint is still there: %v", err)
 			}
 		})
+	}
+}
+
+// A store without a changelog is as the last commit left it, or empty.
+func TestACheckpointOfTheLastCommitNeedsNoChangelog(t *testing.T) {
+	s := newScene(t)
+	s.cfg.Changelogs = append(s.cfg.Changelogs, record.TopicPartition{})
+	s.cfg.Position = []byte("here")
+	s.checkpoint(t, func(c *restore.Checkpoint) { c.Position = []byte("here") })
+	if res := s.run(t); res.Rebuilt != "" || res.Replayed[0] != 6 {
+		t.Errorf("rebuilt %q, %d replayed: the checkpoint is of the last commit", res.Rebuilt, res.Replayed[0])
+	}
+}
+
+func TestACheckpointOfVersion1IsRead(t *testing.T) {
+	want := some()
+	want.Position = nil
+	b := want.Append(nil)
+	b[0] = 1
+	got, err := restore.DecodeCheckpoint(b[:len(b)-1])
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v\nwant %+v", got, err, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"maps"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -14,9 +15,12 @@ import (
 type Frozen struct {
 	Entries, Bytes int64
 	Changelogs     []ChangelogEnd
-	layer          *layer
-	stores         []plan.Store
-	expired        []int64
+	// Position is the position record of the commit that this is the state of, if
+	// a store has no changelog.
+	Position []byte
+	layer    *layer
+	stores   []plan.Store
+	expired  []int64
 }
 
 // ChangelogEnd is how far one store's changelog is in a checkpoint.
@@ -39,7 +43,7 @@ func (t *Task) Freeze() *Frozen {
 	if !t.NeedsCheckpoint() {
 		return nil
 	}
-	f := &Frozen{stores: t.sub.Stores, expired: append([]int64(nil), t.overlay.expired...)}
+	f := &Frozen{stores: t.sub.Stores, expired: append([]int64(nil), t.overlay.expired...), Position: bytes.Clone(t.committed)}
 	f.layer = t.overlay.freeze()
 	f.Entries, f.Bytes = f.layer.entries, f.layer.bytes
 	for i := range t.stores {
@@ -52,7 +56,9 @@ func (t *Task) Freeze() *Frozen {
 }
 
 // NeedsCheckpoint reports whether a checkpoint would write anything.
-func (t *Task) NeedsCheckpoint() bool { return !t.overlay.active.empty() || t.endsMoved() }
+func (t *Task) NeedsCheckpoint() bool {
+	return !t.overlay.active.empty() || t.endsMoved() || t.local && !bytes.Equal(t.committed, t.checkpointed)
+}
 
 func (t *Task) endsMoved() bool {
 	for i := range t.stores {
@@ -118,6 +124,7 @@ func (t *Task) Checkpointed(f *Frozen, err error) (trim, holds map[record.TopicP
 		return nil, nil
 	}
 	t.overlay.thaw()
+	t.checkpointed = f.Position
 	trim, holds = map[record.TopicPartition]record.Offset{}, map[record.TopicPartition]record.Offset{}
 	for _, c := range f.Changelogs {
 		t.stores[c.Store].checkpointed = c.End.Offset

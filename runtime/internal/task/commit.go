@@ -31,6 +31,9 @@ func (t *Task) Flush(in logclient.Positions) (err error) {
 	p := t.position()
 	v := record.View{Key: []byte(PositionKey(t.cfg.ID)), Value: p.Append(t.out.value[:0]), Timestamp: max(t.maxEvent, 0)}
 	t.out.value = v.Value
+	if t.local {
+		t.flushed = append(t.flushed[:0], v.Value...)
+	}
 	tp := record.TopicPartition{Topic: plan.PositionsTopic(t.cfg.Plan.App)}
 	if err := t.writer.Append(tp, &v); err != nil {
 		return t.fail(fmt.Errorf("write to %s: %w", tp.Topic, err))
@@ -108,6 +111,7 @@ type Processed struct {
 func (t *Task) Committed(ends map[record.TopicPartition]logclient.OffsetEpoch) (counts Counts, inputs []Processed) {
 	t.unit.Committed()
 	t.apply(ends)
+	t.committed, t.flushed = t.flushed, t.committed[:0]
 	for _, in := range t.inputs {
 		inputs = append(inputs, Processed{Partition: in.tp, Next: in.next, Records: in.records, Bytes: in.bytes, NewestMS: in.time})
 		in.records, in.bytes, in.moved = 0, 0, false

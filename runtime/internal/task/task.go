@@ -57,6 +57,11 @@ type Task struct {
 	inputs  []*input
 	overlay *overlay
 	stores  []storeState
+	// local: a store has no changelog, so that a checkpoint says of which commit it
+	// is: the position records of the running transaction, of the last commit, and
+	// of the last finished checkpoint.
+	local                            bool
+	flushed, committed, checkpointed []byte
 
 	unit   processor.Unit
 	writer logclient.Writer
@@ -118,6 +123,7 @@ func New(cfg Config) *Task {
 		if s.Changelog != "" {
 			t.stores[i].changelog = record.TopicPartition{Topic: s.Changelog, Partition: record.Partition(cfg.ID.Partition)}
 		}
+		t.local = t.local || s.Changelog == ""
 		t.stores[i].firsts = map[int64]record.Offset{}
 	}
 	t.outs = make([]Volume, len(sub.Outputs))
@@ -152,6 +158,8 @@ func (t *Task) KeepChunks() bool {
 func (t *Task) Start(last *PositionRecord, from map[record.TopicPartition]record.Offset, w logclient.Writer, now time.Time) (err error) {
 	if last == nil {
 		last = fresh()
+	} else if t.local {
+		t.committed = last.Append(t.committed[:0])
 	}
 	t.writer, t.err, t.allIdle = w, nil, false
 	t.streamTime, t.maxEvent, t.recorded = last.StreamTime, last.MaxEvent, last.StreamTime
