@@ -28,7 +28,7 @@ func newRoot() *cobra.Command {
 	})
 	root.PersistentFlags().StringP("output", "o", "text", "form of the data: text or json")
 	root.PersistentFlags().String("config", "", "settings file (default millstream.yaml, if there is one)")
-	root.AddCommand(newServe(), newVerify(), newDump(), newSnapshot(), newDeadLetters(), newBench(), newTopic(), newGroup(), newProduce(), newConsume(), newConfig(), newVersion())
+	root.AddCommand(newServe(), newVerify(), newDump(), newSnapshot(), newDeadLetters(), newBench(), newTopic(), newGroup(), newProduce(), newConsume(), newDir(), newConfig(), newVersion())
 	return root
 }
 
