@@ -11,12 +11,17 @@ import (
 // Config says where and how a topology runs. The zero value of every field is
 // its documented default.
 type Config struct {
-	// Log is where the topics are: "embedded:DIR". Default "embedded:data".
+	// Log is where the topics are: "embedded:DIR" (default "embedded:data"), or
+	// "kafka://HOST:PORT,..." for an Apache Kafka cluster or `millstream serve`. On
+	// a cluster one process runs an application: a second one takes over from it.
 	Log string
+	// Cluster says how the brokers of a kafka:// log are reached.
+	Cluster Cluster
 	// Flush is the embedded log's durability, "commit" (default) or "os": see
 	// docs/guarantees.md.
 	Flush string
-	// StateDir is where Badger keeps checkpoints. Default DIR/state of an embedded log.
+	// StateDir is where Badger keeps checkpoints. Default DIR/state of an embedded
+	// log, data/state for a cluster.
 	StateDir string
 	// InMemoryState keeps checkpoints in memory: every start rebuilds from changelogs.
 	InMemoryState bool

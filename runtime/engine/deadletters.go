@@ -92,13 +92,15 @@ type DeadLetters struct {
 // run that was killed is ended, as at the application's next start.
 func OpenDeadLetters(app string, cfg Config) (*DeadLetters, error) {
 	cfg = cfg.withDefaults()
-	dir, ok := cfg.embeddedDir()
-	if !ok || dir == "" || app == "" {
-		return nil, fmt.Errorf("dead letters: application %q, Log %q: expected a name and embedded:DIR", app, cfg.Log)
+	if app == "" {
+		return nil, errors.New("dead letters: the application has no name")
 	}
-	log, err := openLog(dir, cfg)
+	if err := cfg.validateLog(); err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	log, err := openLog(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+		return nil, err
 	}
 	d, err := DeadLettersOn(app, log, cfg.Logger)
 	if err == nil {

@@ -15,21 +15,29 @@ import (
 // month goes on where it stood; its position records must not be alone then.
 const offsetsRetention = 100 * 365 * 24 * time.Hour
 
-func openLog(dir string, cfg Config) (logclient.Log, error) {
+// openLog opens the log that Config.Log names.
+func openLog(cfg Config) (logclient.Log, error) {
+	dir, embeds := cfg.embeddedDir()
+	if !embeds {
+		return openCluster(cfg)
+	}
 	bc := broker.Config{
 		Dir: dir, DefaultPartitions: cfg.Partitions, OffsetsRetention: offsetsRetention, Logger: cfg.Logger,
 	}
 	if cfg.Flush == "os" {
 		bc.Flush = broker.FlushOS
 	}
-	return embedded.Open(bc)
+	l, err := embedded.Open(bc)
+	if err != nil {
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+	}
+	return l, nil
 }
 
 // open opens what a configuration names.
 func open(cfg Config) (b Backing, err error) {
-	dir, _ := cfg.embeddedDir()
-	if b.Log, err = openLog(dir, cfg); err != nil {
-		return Backing{}, fmt.Errorf("open the log in %s: %w", dir, err)
+	if b.Log, err = openLog(cfg); err != nil {
+		return Backing{}, err
 	}
 	if cfg.InMemoryState {
 		b.DB = memstore.New(0)

@@ -44,6 +44,9 @@ func (c Config) withDefaults() Config {
 	if dir, ok := c.embeddedDir(); ok && c.StateDir == "" && !c.InMemoryState {
 		c.StateDir = filepath.Join(dir, "state")
 	}
+	if !c.InMemoryState {
+		def(&c.StateDir, filepath.Join("data", "state")) // as beside the default log
+	}
 	return c
 }
 
@@ -64,8 +67,8 @@ func (c *Config) validate(topo *topology.Topology) error {
 	case topo.Name == "":
 		add("the topology has no name: it is the prefix of all that it keeps in the log")
 	}
-	if dir, ok := c.embeddedDir(); !ok || dir == "" {
-		add("Log is %q, expected embedded:DIR", c.Log)
+	if err := c.validateLog(); err != nil {
+		errs = append(errs, err)
 	}
 	oneOf(add, "Flush", c.Flush, "commit", "os")
 	oneOf(add, "Guarantee", c.Guarantee, "exactly_once", "at_least_once")

@@ -230,7 +230,7 @@ func ExampleDriver_End() {
 	//   writes  counts (1 partitions)
 	//   writes  minutes (1 partitions)
 	// topic counting-counts-changelog: 1 partitions cleanup.policy=compact delete.retention.ms=604800000 segment.bytes=67108864 segment.ms=86400000
-	// topic counting-per-minute-changelog: 1 partitions cleanup.policy=compact delete.retention.ms=604800000 segment.bytes=67108864 segment.ms=86400000
+	// topic counting-per-minute-changelog: 1 partitions cleanup.policy=compact,delete delete.retention.ms=604800000 retention.bytes=-1 retention.ms=-1 segment.bytes=67108864 segment.ms=86400000
 	// topic counting-positions: 1 partitions cleanup.policy=compact segment.bytes=8388608 segment.ms=86400000
 	// topic counting.dead-letters: 1 partitions
 }

@@ -225,7 +225,7 @@ func (m *maker) topics(p *Plan) []Topic {
 		}
 		for _, st := range s.Stores {
 			if st.Changelog != "" {
-				add(Topic{Name: st.Changelog, Kind: Changelog, Partitions: s.Tasks, Configs: changelogConfigs()})
+				add(Topic{Name: st.Changelog, Kind: Changelog, Partitions: s.Tasks, Configs: changelogConfigs(st.Spec.Kind)})
 			}
 		}
 	}

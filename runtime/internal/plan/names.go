@@ -1,5 +1,7 @@
 package plan
 
+import "github.com/millstream-io/millstream/streams/state"
+
 // Names and configs of internal topics. They outlive the program that made
 // them, so they never change.
 
@@ -31,8 +33,15 @@ func repartitionConfigs() map[string]string {
 	return map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": segmentBytes, "segment.ms": segmentMS}
 }
 
-func changelogConfigs() map[string]string {
-	return map[string]string{"cleanup.policy": "compact", "segment.bytes": segmentBytes, "segment.ms": segmentMS, "delete.retention.ms": "604800000"}
+// changelogConfigs of a store. What a store of windows forgets is cut off its
+// changelog's start (DeleteRecords), which Kafka allows only where the policy
+// has delete; nothing is deleted by age or size, because event times may be old.
+func changelogConfigs(kind state.Kind) map[string]string {
+	c := map[string]string{"cleanup.policy": "compact", "segment.bytes": segmentBytes, "segment.ms": segmentMS, "delete.retention.ms": "604800000"}
+	if kind != state.KeyValue {
+		c["cleanup.policy"], c["retention.ms"], c["retention.bytes"] = "compact,delete", "-1", "-1"
+	}
+	return c
 }
 
 func positionsConfigs() map[string]string {

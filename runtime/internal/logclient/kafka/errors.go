@@ -21,11 +21,13 @@ func classified(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case is(kerr.FencedInstanceID):
+		return as(logclient.ErrFenced, what, err) // another process is this member now
 	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID):
 		// A successor has opened the transactional id, or the coordinator has ended
 		// the transaction for its timeout: what was written in it is void.
 		return as(logclient.ErrFenced, what, err)
-	case is(kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.FencedInstanceID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch):
+	case is(kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch):
 		return as(logclient.ErrRebalanced, what, err)
 	case is(kerr.UnknownTopicOrPartition, kerr.UnknownTopicID):
 		return as(logclient.ErrUnknownTopic, what, err)
