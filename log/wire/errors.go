@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/internal/group"
 	"github.com/millstream-io/millstream/log/internal/scram"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/log/segment"
@@ -37,6 +38,21 @@ var codes = []codeOf{
 	{broker.ErrIllegalGeneration, codeIllegalGeneration},
 	{broker.ErrRebalance, codeRebalanceInProgress},
 	{broker.ErrFencedInstance, codeFencedInstanceID},
+	{group.ErrMemberIDRequired, codeMemberIDRequired},
+	{group.ErrInconsistentProtocol, codeInconsistentGroupProtocol},
+	{group.ErrInvalidSessionTimeout, codeInvalidSessionTimeout},
+	{group.ErrGroupFull, codeGroupMaxSizeReached},
+	{group.ErrUnreleasedInstance, codeUnreleasedInstanceID},
+	{group.ErrNonEmpty, codeNonEmptyGroup},
+	{group.ErrUnknownGroup, codeGroupIDNotFound},
+	{group.ErrFencedEpoch, codeFencedMemberEpoch},
+	{group.ErrStaleEpoch, codeStaleMemberEpoch},
+	{group.ErrUnsupportedAssignor, codeUnsupportedAssignor},
+	{group.ErrUnsupportedVersion, codeUnsupportedVersion},
+	{group.ErrInvalidRegex, codeInvalidRegularExpression},
+	{group.ErrInvalidRequest, codeInvalidRequest},
+	{group.ErrSubscribed, codeGroupSubscribedToTopic},
+	{group.ErrMetadataTooLarge, codeOffsetMetadataTooLarge},
 	{broker.ErrTimestamp, codeInvalidTimestamp},
 	{segment.ErrTooLarge, codeMessageTooLarge},
 	{segment.ErrOutOfOrderSequence, codeOutOfOrderSequenceNumber},

@@ -396,8 +396,8 @@ func (g *consumer) deadline() int64 {
 	return at
 }
 
-// topics lists an assignment's topics in order of their ids.
-func (a Assignment) topics() []TopicID {
+// Topics lists an assignment's topics in order of their ids.
+func (a Assignment) Topics() []TopicID {
 	return slices.SortedFunc(maps.Keys(a), func(x, y TopicID) int { return slices.Compare(x[:], y[:]) })
 }
 

@@ -207,7 +207,7 @@ func protocolVersion(metadata []byte) (int16, error) {
 func (c *Core) encodeAssignment(a Assignment, version int16) []byte {
 	out := kmsg.NewConsumerMemberAssignment()
 	out.Version = min(version, 3)
-	for _, id := range a.topics() {
+	for _, id := range a.Topics() {
 		name, ok := c.cfg.Topics.TopicName(id)
 		if !ok {
 			continue

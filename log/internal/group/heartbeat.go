@@ -64,8 +64,6 @@ func (r *HeartbeatRequest) check(assignors []string) error {
 		return bad("TopicPartitions must be empty when (re-)joining.")
 	case r.Epoch == 0 && r.Topics == nil && r.Regex == nil:
 		return bad("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.")
-	case r.Epoch == leaveStaticEpoch && r.InstanceID == nil:
-		return bad("InstanceId can't be null.")
 	case r.Epoch < leaveStaticEpoch:
 		return bad("MemberEpoch is invalid.")
 	case r.Assignor != nil && !slices.Contains(assignors, *r.Assignor):
@@ -340,6 +338,10 @@ func (c *Core) consumerLeave(req HeartbeatRequest, token Token, now int64) Step 
 	}
 	if m == nil {
 		return Step{Err: fmt.Errorf("%w: %s", ErrUnknownMember, req.MemberID)}
+	}
+	// Kafka wants the instance id here as well; franz-go 1.22 does not send it.
+	if req.Epoch == leaveStaticEpoch && m.instance == "" {
+		return Step{Err: fmt.Errorf("%w: InstanceId can't be null.", ErrInvalidRequest)}
 	}
 	reply := func() Reply {
 		return Reply{Heartbeat: &HeartbeatResult{MemberID: m.id, Epoch: req.Epoch}}

@@ -91,7 +91,7 @@ func targetEpochRecord(group string, epoch int32, at int64) Record {
 
 func targetRecord(group, id string, a Assignment) Record {
 	b := kbin.AppendCompactArrayLen(value(), len(a))
-	for _, t := range a.topics() {
+	for _, t := range a.Topics() {
 		b = append(b, t[:]...)
 		b = noTags(appendPartitions(b, a[t]))
 	}
@@ -105,7 +105,7 @@ func currentRecord(group string, m *consumerMember) Record {
 	for _, h := range []holding{m.assigned, m.pending} {
 		a := h.assignment()
 		b = kbin.AppendCompactArrayLen(b, len(a))
-		for _, t := range a.topics() {
+		for _, t := range a.Topics() {
 			b = append(b, t[:]...)
 			b = appendPartitions(b, a[t])
 			epochs := make([]int32, len(a[t]))
