@@ -73,7 +73,7 @@ func TestNoChangelogKnowsCommitsThatChangeNothingAndThoseThatMoveNothing(t *test
 		Process(func(c *streams.Context[string, int64], k, _ string) {
 			fired.Put(c, k, 0)
 			c.SetTimer("t", c.Timestamp().Add(10*time.Minute))
-		}, streams.Uses(fired), streams.OnTimer("t", func(c *streams.Context[string, int64], k string) {
+		}, streams.Uses(fired), streams.NoChangelog(), streams.OnTimer("t", func(c *streams.Context[string, int64], k string) {
 			n, _ := fired.Get(c, k)
 			fired.Put(c, k, n+1)
 		})).To("out")
