@@ -58,6 +58,7 @@ func (s *Server) addPartitions(r *request, t *kmsg.AddPartitionsToTxnRequestTran
 			tp := topicPartition(topic.Topic, p)
 			tps = append(tps, tp)
 			switch _, err := s.b.Partition(tp); {
+			case all != codeNone: // the whole transaction's, so that nothing is told of topics
 			case !allowed:
 				codes[tp], failed = forbidden(acl.TypeTopic), true
 			case err != nil && !t.VerifyOnly:
