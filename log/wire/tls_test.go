@@ -312,8 +312,8 @@ func TestDistinguishedNamesAreWrittenAsJavaDoes(t *testing.T) {
 func TestPrincipalRules(t *testing.T) {
 	const dn = "CN=Duke/X,OU=ServiceUsers,O=Org,C=US"
 	for rules, want := range map[string]string{
-		"":                       dn,
-		"DEFAULT":                dn,
+		"":                        dn,
+		"DEFAULT":                 dn,
 		`RULE:^CN=(.*?)\/.*$/$1/`: "Duke",
 		`RULE:^CN=(.*?)\/X,OU=(.*?),.*$/$1\/$2/L`:           "duke/serviceusers",
 		"RULE:^CN=nobody.*$/x/,RULE:^CN=(.*?),OU=.*$/$1x/U": "DUKE/XX",
