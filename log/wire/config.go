@@ -26,7 +26,9 @@ type Config struct {
 	MaxRequestBytes int32
 	// MaxInFlightBytes bounds the memory of requests that are being read or
 	// handled, over all connections; who comes above it is not read until others
-	// are done. 512 MiB, at least MaxRequestBytes.
+	// are done. Half of it is for requests above 1 MiB. A request other than
+	// produce and fetch has at most a 128th, because it may grow that much when it
+	// is decoded. 512 MiB, at least twice MaxRequestBytes.
 	MaxInFlightBytes int64
 	// MaxFetchBytes bounds one fetch's answer (fetch.max.bytes); 55 MiB.
 	MaxFetchBytes int32
@@ -122,8 +124,8 @@ func (c *Config) validate() error {
 	if c.MaxRequestBytes < 0 || c.MaxConnections < 0 || c.MaxConnectionsPerIP < 0 {
 		errs = append(errs, errors.New("a bound is negative; 0 is the default"))
 	}
-	if c.MaxInFlightBytes < int64(c.MaxRequestBytes) {
-		errs = append(errs, fmt.Errorf("MaxInFlightBytes is %d, expected at least MaxRequestBytes %d", c.MaxInFlightBytes, c.MaxRequestBytes))
+	if c.MaxInFlightBytes < 2*int64(c.MaxRequestBytes) {
+		errs = append(errs, fmt.Errorf("MaxInFlightBytes is %d, expected at least twice MaxRequestBytes %d", c.MaxInFlightBytes, c.MaxRequestBytes))
 	}
 	if err := c.Security.validate(c.Listeners); err != nil {
 		errs = append(errs, err)

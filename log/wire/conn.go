@@ -145,7 +145,16 @@ func (c *conn) next() error {
 	if err != nil {
 		return err
 	}
-	fr, err := c.in.body(c.ctx, c.srv.memory, size, c.srv.cfg.FrameTimeout)
+	key := int16(-1)
+	if c.sasl == nil || !c.sasl.raw {
+		if key, err = c.in.key(); err != nil {
+			return err
+		}
+		if limit := c.srv.memory.maxOther(); size > int(limit) && key != keyProduce && key != keyFetch {
+			return malformed(fmt.Sprintf("at most %d bytes of a request other than produce and fetch", limit), size)
+		}
+	}
+	fr, err := c.in.body(c.ctx, c.srv.memory, size, key == keyProduce, c.srv.cfg.FrameTimeout)
 	if err != nil {
 		return err
 	}
@@ -183,7 +192,7 @@ func (c *conn) dispatch(r *request) (resp kmsg.Response, err error) {
 	case h.version < r.api.min || h.version > r.api.max:
 		return nil, malformed(fmt.Sprintf("%s versions %d to %d", kmsg.NameForKey(h.key), r.api.min, r.api.max), h.version)
 	}
-	if r.req, err = decode(&h); err != nil {
+	if r.req, err = c.decode(&h, len(r.frame.b)); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -192,6 +201,18 @@ func (c *conn) dispatch(r *request) (resp kmsg.Response, err error) {
 		}
 	}()
 	return r.api.handle(c.ctx, c.srv, r)
+}
+
+// decode waits for the memory that decoding may take.
+func (c *conn) decode(h *header, size int) (kmsg.Request, error) {
+	if h.key != keyProduce && h.key != keyFetch {
+		done, err := c.srv.memory.decode(c.ctx, size)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
+	return decode(h)
 }
 
 // panicked turns a panic of a handler into the end of its connection.

@@ -43,9 +43,9 @@ func malformed(expected string, found any) error {
 // frame is the bytes of one request without its size.
 type frame struct {
 	b      []byte
-	memory *semaphore.Weighted // to give reserved back to
+	memory *semaphore.Weighted // to give weight back to
 	weight int64
-	pooled *[]byte
+	pooled *[]byte // produce only: what other requests hold may be kept
 }
 
 // release gives memory and its reservation back. It may be called twice.
@@ -54,7 +54,9 @@ func (f *frame) release() {
 		f.memory.Release(f.weight)
 	}
 	if f.pooled != nil {
-		*f.pooled = f.b[:0]
+		if cap(f.b) <= maxPooled {
+			*f.pooled = f.b[:0]
+		}
 		framePool.Put(f.pooled)
 	}
 	*f = frame{}
@@ -81,8 +83,8 @@ type frameReader struct {
 func (f *frameReader) size() (int, error) {
 	for f.to-f.from < 4 {
 		if err := f.fill(); err != nil {
-			if errors.Is(err, io.EOF) && f.to > f.from {
-				err = io.ErrUnexpectedEOF
+			if f.to > f.from {
+				err = unexpected(err)
 			}
 			return 0, err
 		}
@@ -115,46 +117,80 @@ func (f *frameReader) fill() error {
 	return err
 }
 
-// body reads size bytes. The memory grows with what arrives, so a peer that
-// announces much and sends little costs little. Each step must come within
-// timeout.
-func (f *frameReader) body(ctx context.Context, memory *semaphore.Weighted, size int, timeout time.Duration) (frame, error) {
-	fr := frame{memory: memory}
-	if err := memory.Acquire(ctx, int64(size)); err != nil {
-		return fr, err
+// key looks at the API key of the frame whose size was read.
+func (f *frameReader) key() (int16, error) {
+	for f.to-f.from < 2 {
+		if err := f.fill(); err != nil {
+			return 0, unexpected(err)
+		}
+	}
+	return int16(binary.BigEndian.Uint16(f.buf[f.from:])), nil
+}
+
+// unexpected is the end of the stream inside a frame.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// frameRate is how fast a large request must arrive on the whole, beyond the
+// first FrameTimeout.
+const frameRate = 1 << 20 // bytes per second
+
+// body reads size bytes. Room for them is reserved first; the memory itself
+// grows with what arrives, so a peer that announces much and sends little costs
+// little. Each step must come within timeout, and all of it in good time.
+func (f *frameReader) body(ctx context.Context, m *memory, size int, produce bool, timeout time.Duration) (frame, error) {
+	var fr frame
+	var err error
+	if fr.memory, err = m.reserve(ctx, size); err != nil {
+		return frame{}, err
 	}
 	fr.weight = int64(size)
-	var b []byte
-	if size > frameStep/2 && size <= maxPooled {
+	if produce && size <= maxPooled {
 		fr.pooled = framePool.Get().(*[]byte)
-		b = *fr.pooled
+		fr.b = *fr.pooled
 	}
-	if cap(b) < size {
-		b = make([]byte, 0, min(size, frameStep))
+	if cap(fr.b) < size {
+		fr.b = make([]byte, 0, min(size, frameStep))
 	}
 	have := min(size, f.to-f.from)
-	b = append(b[:0], f.buf[f.from:f.from+have]...)
+	fr.b = append(fr.b[:0], f.buf[f.from:f.from+have]...)
 	f.from += have
-	for len(b) < size {
-		if len(b) == cap(b) {
-			b = append(make([]byte, 0, min(size, 4*cap(b))), b...)
+	if err := f.rest(&fr, size, timeout); err != nil {
+		n := len(fr.b)
+		fr.release()
+		return frame{}, fmt.Errorf("after %d of %d bytes of a request: %w", n, size, unexpected(err))
+	}
+	return fr, nil
+}
+
+// rest reads what was not in the buffer.
+func (f *frameReader) rest(fr *frame, size int, timeout time.Duration) error {
+	if len(fr.b) == size {
+		return nil
+	}
+	last := time.Now().Add(timeout + time.Duration(size)*time.Second/frameRate)
+	for len(fr.b) < size {
+		if len(fr.b) == cap(fr.b) {
+			fr.b = append(make([]byte, 0, min(size, 4*cap(fr.b))), fr.b...)
 		}
-		if err := f.nc.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-			fr.release()
-			return frame{}, err
+		next := time.Now().Add(timeout)
+		if next.After(last) {
+			next = last
 		}
-		n, err := f.nc.Read(b[len(b):min(cap(b), size)])
-		b = b[:len(b)+n]
-		if err != nil && len(b) < size {
-			fr.release()
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return frame{}, fmt.Errorf("after %d of %d bytes of a request: %w", len(b), size, err)
+		if err := f.nc.SetReadDeadline(next); err != nil {
+			return err
+		}
+		n, err := f.nc.Read(fr.b[len(fr.b):min(cap(fr.b), size)])
+		fr.b = fr.b[:len(fr.b)+n]
+		if err != nil && len(fr.b) < size {
+			return err
 		}
 	}
-	fr.b = b
-	return fr, nil
+	return nil
 }
 
 // header is what stands before a request's body.
@@ -225,7 +261,9 @@ func decode(h *header) (req kmsg.Request, err error) {
 		}
 	}
 	if h.key == keyProduce || h.key == keyFetch {
-		err = req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
+		if err = checkShape(h.key, h.version, body); err == nil {
+			err = req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
+		}
 	} else {
 		err = req.ReadFrom(body)
 	}

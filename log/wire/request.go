@@ -8,10 +8,10 @@ import (
 
 // request is one request that is being handled.
 //
-// Invariant: what req holds as []byte lies in the frame, which is given back
-// once the answer is written; strings are copies, except in produce and fetch
-// requests, where they lie in the frame too. Whoever keeps one of those longer
-// clones it.
+// Invariant: the req of a produce lies in the frame, bytes and strings, and that of
+// a fetch with its strings; a produce's frame is used again once the answer is
+// written. Whoever keeps something of these longer clones it. Other requests
+// are their own.
 type request struct {
 	req      kmsg.Request // its version is the one asked for
 	clientID string
@@ -26,7 +26,7 @@ type request struct {
 	fetched     int64         // bytes of records in the answer to a fetch
 	waited      time.Duration // of handling, for others; see waiting
 	throttle    time.Duration // the client is over a quota for so long
-	last        error // set: the connection ends with this once the answer is written
+	last        error         // set: the connection ends with this once the answer is written
 }
 
 // version of the request.

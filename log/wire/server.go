@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/internal/quota"
 )
@@ -25,8 +23,8 @@ type Server struct {
 	b          *broker.Broker
 	table      []api // the api table; a field, so that handlers may read it
 	byKey      []*api
-	memory     *semaphore.Weighted // bytes of requests in flight
-	authorizer *authorizer         // nil: everything is allowed
+	memory     *memory
+	authorizer *authorizer // nil: everything is allowed
 	security   *security
 	meters     *quota.Meters
 	bound      []*bound
@@ -63,7 +61,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, b: cfg.Broker, table: apis[:],
-		memory: semaphore.NewWeighted(cfg.MaxInFlightBytes),
+		memory: newMemory(cfg.MaxInFlightBytes),
 		conns:  map[*conn]struct{}{}, perIP: map[netip.Addr]int{},
 	}
 	s.byKey = indexTable(s.table)

@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// largeFrame parts requests into two kinds with a budget each, so that a few
+	// giants that trickle in cannot keep everybody else waiting.
+	largeFrame = 1 << 20
+	// decodeFactor is how many times its size a request other than produce and
+	// fetch may take when it is decoded: an array says how many elements follow,
+	// at a byte each at least, and memory is made for all of them at once.
+	decodeFactor = 128
+	// smallDecode is not counted: it is short work for one connection at a time and core.
+	smallDecode = 64 << 10
+)
+
+// memory bounds the bytes of requests in flight. Who comes above it waits, first
+// come, first served, and its connection is not read meanwhile.
+type memory struct {
+	small, large *semaphore.Weighted
+	decoding     *semaphore.Weighted
+	total        int64
+}
+
+func newMemory(total int64) *memory {
+	return &memory{
+		small: semaphore.NewWeighted(total / 2), large: semaphore.NewWeighted(total / 2),
+		decoding: semaphore.NewWeighted(total), total: total,
+	}
+}
+
+// reserve waits for room for a frame; release gives it back.
+func (m *memory) reserve(ctx context.Context, size int) (*semaphore.Weighted, error) {
+	s := m.small
+	if size > largeFrame {
+		s = m.large
+	}
+	return s, s.Acquire(ctx, int64(size))
+}
+
+// decode waits until a request of size bytes may be decoded. Its frame is
+// reserved already, so done must come without waiting for another reservation.
+func (m *memory) decode(ctx context.Context, size int) (done func(), err error) {
+	if size <= smallDecode {
+		return func() {}, nil
+	}
+	weight := int64(size) * decodeFactor
+	if err := m.decoding.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	return func() { m.decoding.Release(weight) }, nil
+}
+
+// maxOther is the largest request other than produce and fetch.
+func (m *memory) maxOther() int32 { return int32(min(m.total/decodeFactor, 1<<30)) }

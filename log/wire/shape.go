@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Produce and fetch requests may be large, and kmsg makes memory for as many
+// elements as an array claims before it has seen them. So their shape is walked
+// first: whatever is claimed must be there.
+
+// walker passes over a request's body.
+type walker struct {
+	b        []byte
+	flexible bool
+	bad      bool
+}
+
+func (w *walker) skip(n int) {
+	if n < 0 || n > len(w.b) {
+		w.bad, w.b = true, nil
+		return
+	}
+	w.b = w.b[n:]
+}
+
+// length reads a length: of an array (compact or int32), or of bytes; null is 0.
+func (w *walker) length() int {
+	if w.flexible {
+		n, rest, ok := uvarint(w.b)
+		if !ok {
+			w.skip(-1)
+			return 0
+		}
+		w.b = rest
+		return max(int(n)-1, 0)
+	}
+	if len(w.b) < 4 {
+		w.skip(-1)
+		return 0
+	}
+	n := int32(binary.BigEndian.Uint32(w.b))
+	w.b = w.b[4:]
+	return int(max(n, 0))
+}
+
+func (w *walker) bytes() { w.skip(w.length()) }
+
+func (w *walker) string() {
+	if w.flexible {
+		w.bytes()
+		return
+	}
+	if len(w.b) < 2 {
+		w.skip(-1)
+		return
+	}
+	n := int16(binary.BigEndian.Uint16(w.b))
+	w.skip(2)
+	w.skip(int(max(n, 0)))
+}
+
+func (w *walker) tags() {
+	if !w.flexible {
+		return
+	}
+	rest, err := skipTags(w.b)
+	if err != nil {
+		w.skip(-1)
+		return
+	}
+	w.b = rest
+}
+
+// array calls f for each element; it ends early where one is not there.
+func (w *walker) array(f func()) {
+	for n := w.length(); n > 0 && !w.bad; n-- {
+		f()
+	}
+}
+
+// topic is a name, or from version 13 on an id.
+func (w *walker) topic(version int16) {
+	if version >= 13 {
+		w.skip(16)
+		return
+	}
+	w.string()
+}
+
+// checkShape walks the body of a produce or fetch request.
+func checkShape(key, version int16, body []byte) error {
+	w := walker{b: body}
+	if key == keyProduce {
+		w.flexible = version >= 9
+		w.produce(version)
+	} else {
+		w.flexible = version >= 12
+		w.fetch(version)
+	}
+	if w.bad {
+		return malformed("a body that is as long as its fields say", fmt.Sprintf("%d bytes", len(body)))
+	}
+	return nil
+}
+
+func (w *walker) produce(version int16) {
+	w.string()    // transactional id
+	w.skip(2 + 4) // acks, timeout
+	w.array(func() {
+		w.topic(version)
+		w.array(func() {
+			w.skip(4)
+			w.bytes()
+			w.tags()
+		})
+		w.tags()
+	})
+	w.tags()
+}
+
+func (w *walker) fetch(version int16) {
+	if version < 15 {
+		w.skip(4) // replica
+	}
+	w.skip(4 + 4 + 4 + 1) // max wait, min bytes, max bytes, isolation
+	if version >= 7 {
+		w.skip(4 + 4) // session
+	}
+	partition := 4 + 8 + 4 // number, offset, max bytes
+	for _, since := range []struct {
+		version int16
+		size    int
+	}{{5, 8}, {9, 4}, {12, 4}} { // log start, leader epoch, last epoch
+		if version >= since.version {
+			partition += since.size
+		}
+	}
+	w.array(func() {
+		w.topic(version)
+		w.array(func() {
+			w.skip(partition)
+			w.tags()
+		})
+		w.tags()
+	})
+	if version >= 7 {
+		w.array(func() {
+			w.topic(version)
+			w.array(func() { w.skip(4) })
+			w.tags()
+		})
+	}
+	if version >= 11 {
+		w.string() // rack
+	}
+	w.tags()
+}
