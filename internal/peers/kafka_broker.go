@@ -189,6 +189,9 @@ func (b *KafkaBroker) arguments(rest ...string) []string {
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.
 func (b *KafkaBroker) Addr() string { return "127.0.0.1:" + strconv.Itoa(b.cfg.Port) }
 
+// DataDir is the broker's log directory.
+func (b *KafkaBroker) DataDir() string { return b.file("data") }
+
 // Start starts the broker and waits until it answers clients.
 func (b *KafkaBroker) Start() error {
 	cmd := exec.Command(b.kafka.java, b.arguments("kafka.Kafka", b.file("server.properties"))...)

@@ -67,11 +67,15 @@ func Export(fsys vfs.FS, dir, kafkaDir string, m Move) ([]Moved, error) {
 	if err := emptyInKafka(fsys, kafkaDir, m, entry.Partitions); err != nil {
 		return nil, err
 	}
-	starts, err := readStarts(fsys, dir)
+	from, err := readCheckpoints(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	moved, err := copyPartitions(fsys, dir, kafkaDir, m, entry.Partitions, starts)
+	into, err := readCheckpoints(fsys, kafkaDir)
+	if err != nil {
+		return nil, err
+	}
+	moved, err := copyPartitions(fsys, dir, kafkaDir, m, entry.Partitions, from[logStartFile])
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func Export(fsys vfs.FS, dir, kafkaDir string, m Move) ([]Moved, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(fsys.SyncDir(kafkaDir), checkpointMoved(fsys, kafkaDir, moved)); err != nil {
+	if err := errors.Join(fsys.SyncDir(kafkaDir), into.add(fsys, kafkaDir, moved)); err != nil {
 		return nil, err
 	}
 	return moved, leaveCleanMark(fsys, kafkaDir)
@@ -118,16 +122,20 @@ func Import(fsys vfs.FS, dir, kafkaDir string, m Move) ([]Moved, error) {
 	if err != nil {
 		return nil, err
 	}
-	starts, err := readStarts(fsys, kafkaDir)
-	if err != nil {
-		return nil, err
-	}
-	return importInto(fsys, dir, kafkaDir, m, partitions, starts, meta)
+	return importInto(fsys, dir, kafkaDir, m, partitions, meta)
 }
 
 // importInto makes the topic as CreateTopic does: pending first, so that a crash
 // leaves a whole topic or none.
-func importInto(fsys vfs.FS, dir, kafkaDir string, m Move, partitions int32, starts map[record.TopicPartition]record.Offset, meta *metadata) ([]Moved, error) {
+func importInto(fsys vfs.FS, dir, kafkaDir string, m Move, partitions int32, meta *metadata) ([]Moved, error) {
+	from, err := readCheckpoints(fsys, kafkaDir)
+	if err != nil {
+		return nil, err
+	}
+	into, err := readCheckpoints(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := removeMark(fsys, dir); err != nil {
 		return nil, err
 	}
@@ -136,7 +144,7 @@ func importInto(fsys vfs.FS, dir, kafkaDir string, m Move, partitions int32, sta
 	if err := writeMetadata(fsys, dir, meta); err != nil {
 		return nil, err
 	}
-	moved, err := copyPartitions(fsys, kafkaDir, dir, m, partitions, starts)
+	moved, err := copyPartitions(fsys, kafkaDir, dir, m, partitions, from[logStartFile])
 	if err != nil {
 		for i := range partitions {
 			err = errors.Join(err, fsys.RemoveAll(staging(dir, record.TopicPartition{Topic: m.Topic, Partition: record.Partition(i)})))
@@ -151,7 +159,7 @@ func importInto(fsys vfs.FS, dir, kafkaDir string, m Move, partitions int32, sta
 		// A producer id that stands in the copied batches is not handed out again.
 		meta.NextProducerID = max(meta.NextProducerID, p.MaxProducerID+1)
 	}
-	if err := errors.Join(fsys.SyncDir(dir), checkpointMoved(fsys, dir, moved)); err != nil {
+	if err := errors.Join(fsys.SyncDir(dir), into.add(fsys, dir, moved)); err != nil {
 		return nil, err
 	}
 	meta.Pending = meta.Pending[:len(meta.Pending)-1]
@@ -194,41 +202,48 @@ func copyPartitions(fsys vfs.FS, from, to string, m Move, partitions int32, star
 	return moved, nil
 }
 
-// checkpointMoved puts the partitions into the root's checkpoints: all of them
-// is on disk and below the high watermark, and nothing was compacted yet.
-func checkpointMoved(fsys vfs.FS, dir string, moved []Moved) error {
+// checkpoints are the root's, by file name.
+type checkpoints map[string]map[record.TopicPartition]record.Offset
+
+// readCheckpoints reads all of them. Kafka leaves one empty that it never wrote.
+func readCheckpoints(fsys vfs.FS, dir string) (checkpoints, error) {
+	all := checkpoints{}
 	for _, name := range checkpointFiles {
 		at := path.Join(dir, name)
-		offsets, err := segment.ReadOffsetCheckpoint(fsys, at)
-		if errors.Is(err, fs.ErrNotExist) {
-			offsets = map[record.TopicPartition]record.Offset{}
-		} else if err != nil {
-			return err
+		all[name] = map[record.TopicPartition]record.Offset{}
+		info, err := fsys.Stat(at)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		if all[name], err = segment.ReadOffsetCheckpoint(fsys, at); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// add puts partitions in: all of them is on disk and below the high watermark,
+// and nothing was compacted yet.
+func (c checkpoints) add(fsys vfs.FS, dir string, moved []Moved) error {
+	for _, name := range checkpointFiles {
 		for _, p := range moved {
 			switch name {
 			case logStartFile:
-				offsets[p.TopicPartition] = p.Start
+				c[name][p.TopicPartition] = p.Start
 			case cleanerOffsetFile:
-				delete(offsets, p.TopicPartition)
+				delete(c[name], p.TopicPartition)
 			default:
-				offsets[p.TopicPartition] = p.End
+				c[name][p.TopicPartition] = p.End
 			}
 		}
-		if err := segment.WriteOffsetCheckpoint(fsys, at, offsets); err != nil {
+		if err := segment.WriteOffsetCheckpoint(fsys, path.Join(dir, name), c[name]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// readStarts reads where a directory's partitions begin.
-func readStarts(fsys vfs.FS, dir string) (map[record.TopicPartition]record.Offset, error) {
-	starts, err := segment.ReadOffsetCheckpoint(fsys, path.Join(dir, logStartFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return map[record.TopicPartition]record.Offset{}, nil
-	}
-	return starts, err
 }
 
 // createdMS of a topic that Kafka made: when its first partition's directory got its id.
