@@ -23,11 +23,16 @@ import (
 // {"result"} or {"error"} on its standard output. It ends with the test.
 type Driver struct {
 	name string
+	cmd  *exec.Cmd
 	mu   sync.Mutex // one request at a time
 	in   io.WriteCloser
 	out  *bufio.Reader
 	log  string // file with what it printed on standard error
 }
+
+// driverPatience bounds an operation, above the patience that drivers have of
+// their own: a client that never answers is ended.
+const driverPatience = 3 * time.Minute
 
 //go:embed java/*.java
 var javaSources embed.FS
@@ -129,7 +134,7 @@ func StartSaramaDriver(t testing.TB, broker string) *Driver {
 
 func startDriver(t testing.TB, name string, cmd *exec.Cmd) *Driver {
 	t.Helper()
-	d := &Driver{name: name, log: filepath.Join(t.TempDir(), name+".log")}
+	d := &Driver{name: name, cmd: cmd, log: filepath.Join(t.TempDir(), name+".log")}
 	log, err := os.Create(d.log)
 	if err != nil {
 		t.Fatal(err)
@@ -171,6 +176,8 @@ func (d *Driver) Do(op string, args, result any) error {
 	if _, err := d.in.Write(append(request, '\n')); err != nil {
 		return fmt.Errorf("%s driver: %w\n%s", d.name, err, d.logTail())
 	}
+	late := time.AfterFunc(driverPatience, func() { d.cmd.Process.Kill() })
+	defer late.Stop()
 	line, err := d.out.ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("%s driver: %s: %w\n%s", d.name, op, err, d.logTail())

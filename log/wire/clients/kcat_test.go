@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -15,7 +16,9 @@ import (
 func kcat(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	path := peers.NeedDebian(t, "kcat", "kcat")
-	cmd := exec.CommandContext(t.Context(), path, append([]string{"-b", target(t)}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, append([]string{"-b", target(t)}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints

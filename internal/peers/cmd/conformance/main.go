@@ -116,7 +116,7 @@ func (s suite) against(ctx context.Context, broker string, record bool, out io.W
 	return s.account(r, out)
 }
 
-var starters = map[string]func(dir string) (target, error){"kafka": startKafka}
+var starters = map[string]func(dir string) (target, error){"millstream": startServe, "kafka": startKafka}
 
 // account prints the totals, and the output of each test that had to pass and did not.
 func (s suite) account(r *results, out io.Writer) (bool, error) {
