@@ -52,6 +52,7 @@ func rows(t *testing.T, in io.Reader, cfg CSVConfig, maxLine int) (out []string,
 }
 
 func TestCSVRows(t *testing.T) {
+	long := strings.Repeat("text, and more,\n", 5)
 	tests := []struct {
 		name, text string
 		want       []string
@@ -68,6 +69,7 @@ func TestCSVRows(t *testing.T) {
 		{"text after a quote", "a,b\n\"1\"x,2\n1,2\n", []string{"line 2: \"1\"x,2!" + errAfter.Error(), "1|2"}},
 		{"a quote never closed", "a,b\n\"1,2\n3,4\n5,6\n", []string{"line 2: \"1,2!" + errUnclosed.Error(), "3|4", "5|6"}},
 		{"a quote closed by another row's", "a,b\n\"1,2\n\"3\",4\n5,6\n", []string{"line 2: \"1,2!" + errAfter.Error(), "3|4", "5|6"}},
+		{"a quoted row beyond the limit", "a,b\n\"1\n" + long + "\",2\n3,4\n", []string{"line 2: " + ("\"1\n" + long)[:60] + "!" + ErrTooLong.Error() + " of 60 bytes: these are its first", "3|4"}},
 		{"a quote never closed, far beyond the limit", "a,b\n\"1,2\n" + strings.Repeat("3,4\n", 100), append([]string{"line 2: \"1,2!" + errUnclosed.Error()}, slices.Repeat([]string{"3|4"}, 100)...)},
 		{"a long line", "a,b\n" + strings.Repeat("x", 90) + ",2\n3,4\n", []string{"line 2: " + strings.Repeat("x", 60) + "!" + ErrTooLong.Error() + " of 60 bytes: these are its first", "3|4"}},
 		{"only a header", "a,b\n", nil},
@@ -82,6 +84,26 @@ func TestCSVRows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A row in quotes that is longer than the buffer cannot be told from a quote that
+// is never closed: its lines are read as rows, however they come in.
+func TestACSVRowLongerThanTheBufferIsCutUp(t *testing.T) {
+	const maxLine = 60
+	lines := (readBytes+maxLine)/len("x,y\n") + 10
+	text := "a,b\n\"1,2\n" + strings.Repeat("x,y\n", lines) + "\",2\n3,4\n"
+	want := append([]string{fmt.Sprintf("line 2: \"1,2!%v within %d bytes: if the row is as long, raise MaxLine", errUnclosed, readBytes+maxLine)}, slices.Repeat([]string{"x|y"}, lines)...)
+	want = append(want, fmt.Sprintf("line %d: \",2!%v", lines+3, errUnclosed), "3|4")
+	for name, in := range map[string]io.Reader{"whole": strings.NewReader(text), "by halves": iotest.HalfReader(strings.NewReader(text))} {
+		got, err := rows(t, in, CSVConfig{}, maxLine)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %d rows, %v; want %d; the first is %q, the last two are %q", name, len(got), err, len(want), got[0], got[len(got)-2:])
+		}
+	}
+	got, err := rows(t, strings.NewReader(text), CSVConfig{}, len(text))
+	if err != nil || len(got) != 2 || got[1] != "3|4" {
+		t.Errorf("with a longer MaxLine: %d rows, %v; want the two that there are", len(got), err)
 	}
 }
 

@@ -24,7 +24,9 @@
 // A last line without newline is taken when the file ends there (read to its
 // end) or has not grown for PartialAfter (followed). If it goes on later with a
 // newline, nothing is lost or doubled; if with more text, that line was taken
-// too early: its rest becomes a dead letter.
+// too early: its first part was read as a line, and its rest, which is none,
+// becomes a dead letter. A program that is run again and again over a file while
+// another writes it follows it (Tail), or reads it when its last line is whole.
 //
 // # Position
 //
@@ -62,6 +64,9 @@
 //
 //	a line longer than MaxLine            dead letter with its first bytes, the next line is read
 //	a row of CSV that is none             dead letter of that line, reading goes on with the next line
+//	a row in quotes longer than MaxLine   dead letter with its first bytes, the next row is read
+//	... and 256 KiB longer                dead letter of its first line, the others are read as rows: nothing
+//	                                      tells it from a quote that is never closed. Raise MaxLine
 //	a row with too few or many fields     dead letter
 //	a header other than expected          error: ErrHeader (with Glob: a dead letter, the file is passed over)
 //	a damaged compressed file             error: ErrDamaged (with Glob: a dead letter, the rest of it is passed over)

@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -41,13 +42,23 @@ func (s *Source) cut(out *connectors.Batch) {
 	switch {
 	case final && (len(rest) > 0 || s.cur.place.tooLong):
 		s.take(rest, len(rest), true, out)
-	case len(rest) > s.cfg.MaxLine && s.cur.place.tooLong:
+	case s.overlong(rest) && s.cur.place.tooLong:
 		s.skip(len(rest))
-	case len(rest) > s.cfg.MaxLine:
+	case s.overlong(rest):
 		s.cur.place.tooLong = true
 		s.add(rest[:s.cfg.MaxLine], s.errTooLong(), out)
 		s.skip(len(rest))
 	}
+}
+
+// overlong reports whether what is there of a line is too much to wait for more.
+// A Splitter's records are waited for until the buffer is full, so that what
+// becomes of one depends on its length alone, not on how the file was read.
+func (s *Source) overlong(rest []byte) bool {
+	if s.splitter != nil {
+		return len(rest) == len(s.buf)
+	}
+	return len(rest) > s.cfg.MaxLine
 }
 
 // endsHere reports whether what stands at the end without newline is to be taken.
@@ -93,7 +104,10 @@ func (s *Source) split(final bool, out *connectors.Batch) {
 			s.take(rest[:n], n+1, false, out)
 			continue
 		}
-		n, take, bad := s.splitter.Split(rest, final || len(rest) > s.cfg.MaxLine && bytes.IndexByte(rest, '\n') >= 0)
+		n, take, bad := s.splitter.Split(rest, final || s.overlong(rest) && bytes.IndexByte(rest, '\n') >= 0)
+		if !final && errors.Is(bad, errUnclosed) {
+			bad = fmt.Errorf("%w within %d bytes: if the row is as long, raise MaxLine", bad, len(rest))
+		}
 		switch {
 		case take == 0 || take == len(rest) && rest[take-1] != '\n' && !final:
 			return
