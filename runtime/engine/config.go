@@ -15,6 +15,8 @@ type Config struct {
 	// "kafka://HOST:PORT,..." for an Apache Kafka cluster or `millstream serve`. On
 	// a cluster one process runs an application: a second one takes over from it.
 	Log string
+	// Listen lets Kafka clients reach an embedded log while the program runs.
+	Listen Listen
 	// Cluster says how the brokers of a kafka:// log are reached.
 	Cluster Cluster
 	// Flush is the embedded log's durability, "commit" (default) or "os": see

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/millstream-io/millstream/log/wire"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
 	"github.com/millstream-io/millstream/runtime/internal/plan"
 	"github.com/millstream-io/millstream/runtime/internal/task"
@@ -21,7 +22,8 @@ type Engine struct {
 	logger *slog.Logger
 	log    logclient.Log
 	db     state.DB
-	owned  bool // Close closes log and db
+	owned  bool         // Close closes log and db
+	server *wire.Server // of Config.Listen; nil: none
 
 	plan     *plan.Plan
 	specs    []logclient.TopicSpec // of all topics of the plan
@@ -132,6 +134,9 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	for _, line := range e.partitionsAsked {
 		e.logger.Warn("the topic exists with another number of partitions than the configuration asks for; it keeps them", line...)
 	}
+	if e.server, err = listen(cfg, e.log); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
 	e.makeRunners()
 	return e, nil
 }
@@ -156,10 +161,11 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.closed = true
+	err := e.stopListening()
 	if !e.owned {
-		return nil
+		return err
 	}
-	return Backing{Log: e.log, DB: e.db}.close()
+	return errors.Join(err, Backing{Log: e.log, DB: e.db}.close())
 }
 
 // TaskPlan describes what runs: sub-topologies, tasks, internal topics.

@@ -93,6 +93,7 @@ func (e *Engine) run(ctx context.Context) error {
 		})
 	}
 	spawn(func() error { return e.followGenerations(work) })
+	spawn(func() error { return e.serve(work) })
 	spawn(func() error { e.ckpt.run(work); return nil })
 	spawn(func() error { return e.trim.run(work) })
 	for _, w := range e.workers {

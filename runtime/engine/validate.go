@@ -70,6 +70,9 @@ func (c *Config) validate(topo *topology.Topology) error {
 	if err := c.validateLog(); err != nil {
 		errs = append(errs, err)
 	}
+	if err := c.validateListen(); err != nil {
+		errs = append(errs, err)
+	}
 	oneOf(add, "Flush", c.Flush, "commit", "os")
 	oneOf(add, "Guarantee", c.Guarantee, "exactly_once", "at_least_once")
 	oneOf(add, "OnBadRecord", c.OnBadRecord, "dead-letter", "skip", "stop")
