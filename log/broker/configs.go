@@ -244,9 +244,6 @@ func (b *Broker) describeOther(r Resource) []ConfigEntry {
 		kind, defs, source = kindClientMetrics, config.ClientMetrics, ClientMetricsConfig
 	}
 	set := b.resourceConfig(kind, r.Name)
-	if r.Type == ClientMetricsResource && set == nil {
-		return nil
-	}
 	s := b.settings.Load()
 	var out []ConfigEntry
 	for _, d := range defs.All() {

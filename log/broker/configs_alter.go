@@ -130,7 +130,13 @@ type configEdit = func(set map[string]string, defs *config.Set, inForce func(str
 
 func (b *Broker) alterTopicConfig(name string, validateOnly bool, edit configEdit) error {
 	ts := b.topicState(name)
-	if ts == nil {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: default topic resources are not allowed: name a topic", ErrInvalidRequest)
+	case ts == nil:
+		if err := checkName(name); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	set := maps.Clone(ts.entry.Configs)
@@ -220,7 +226,9 @@ func (b *Broker) alterResource(kind string, r Resource, defs *config.Set, valida
 	case kindGroup:
 		err = errors.Join(checkSet(defs, set, "group"), b.checkGroupBounds(set))
 	default:
-		err = checkSet(defs, set, "client metrics")
+		if err = checkSet(defs, set, "client metrics"); err != nil {
+			err = fmt.Errorf("%w: %v", ErrInvalidRequest, err)
+		}
 	}
 	if err != nil {
 		return err
@@ -281,7 +289,7 @@ func checkBrokerConfigs(set, before map[string]string, one bool) error {
 			perBroker = append(perBroker, name)
 		case d != nil:
 			if err := d.Check(set[name]); err != nil {
-				errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidConfig, err))
+				errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidRequest, err))
 			}
 		}
 	}

@@ -114,7 +114,7 @@ func (b *Broker) alterLoggers(resource string, validateOnly bool, edit configEdi
 		set = map[string]string{}
 	}
 	if err := edit(set, config.ClientMetrics, func(string) string { return "" }); err != nil {
-		return fmt.Errorf("%w: a logger's level is set or deleted: %w", ErrInvalidRequest, err)
+		return fmt.Errorf("%w: a logger's level is set or deleted: %v", ErrInvalidRequest, err)
 	}
 	for name, v := range set {
 		if !b.levels.known[name] {

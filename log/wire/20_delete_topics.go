@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -18,6 +20,9 @@ func handleDeleteTopics(_ context.Context, s *Server, r *request) (kmsg.Response
 	for _, name := range req.TopicNames {
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: &name})
 	}
+	slices.SortStableFunc(asked, func(a, b kmsg.DeleteTopicsRequestTopic) int {
+		return cmp.Or(cmp.Compare(name(a), name(b)), slices.Compare(a.TopicID[:], b.TopicID[:]))
+	})
 	var names []string
 	var ids [][16]byte
 	for _, t := range asked {
@@ -28,6 +33,9 @@ func handleDeleteTopics(_ context.Context, s *Server, r *request) (kmsg.Response
 		}
 	}
 	twiceNamed, twiceID := repeated(names), repeated(ids)
+	asked = slices.CompactFunc(asked, func(a, b kmsg.DeleteTopicsRequestTopic) bool { // one answer for what is there twice
+		return a.Topic != nil && b.Topic != nil && *a.Topic == *b.Topic || a.Topic == nil && b.Topic == nil && a.TopicID == b.TopicID
+	})
 	for _, ask := range asked {
 		t := kmsg.NewDeleteTopicsResponseTopic()
 		t.Topic, t.TopicID = ask.Topic, ask.TopicID
@@ -46,6 +54,13 @@ func handleDeleteTopics(_ context.Context, s *Server, r *request) (kmsg.Response
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp, nil
+}
+
+func name(t kmsg.DeleteTopicsRequestTopic) string {
+	if t.Topic == nil {
+		return ""
+	}
+	return *t.Topic
 }
 
 func (s *Server) deleteTopic(r *request, t *kmsg.DeleteTopicsResponseTopic) {

@@ -23,6 +23,13 @@ func handleElectLeaders(_ context.Context, s *Server, r *request) (kmsg.Response
 		c, words = r.deny(codeInvalidRequest, "Unknown election type.")
 	}
 	resp.ErrorCode = c
+	if req.Topics == nil && c == codeNone {
+		for v := range s.b.TopicViews() { // all topics, and none of their partitions: that nothing was needed is no error then
+			t := kmsg.NewElectLeadersResponseTopic()
+			t.Topic = v.Name
+			resp.Topics = append(resp.Topics, t)
+		}
+	}
 	for _, ask := range req.Topics {
 		t := kmsg.NewElectLeadersResponseTopic()
 		t.Topic = ask.Topic

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,9 +19,6 @@ func handleIncrementalAlterConfigs(_ context.Context, s *Server, r *request) (km
 	}
 	twice := repeated(all)
 	for i := range req.Resources {
-		if twice[all[i]] && slices.Contains(all[:i], all[i]) {
-			continue
-		}
 		res := kmsg.NewIncrementalAlterConfigsResponseResource()
 		res.ResourceType, res.ResourceName = req.Resources[i].ResourceType, all[i].Name
 		if res.ErrorCode, res.ErrorMessage = alterable(r, all[i], twice); res.ErrorCode == codeNone {

@@ -10,7 +10,7 @@ import (
 )
 
 // UpdateFeatures (KIP-584): versions 0 to 2. v1 kinds of upgrade and validation
-// only (KIP-778), v2 one error for all. What is in force is what the program
+// only (KIP-778), v2 no results. One error is that of all. What is in force is what the program
 // speaks: it can be asked for, and nothing else.
 
 func handleUpdateFeatures(_ context.Context, s *Server, r *request) (kmsg.Response, error) {
@@ -34,9 +34,9 @@ func handleUpdateFeatures(_ context.Context, s *Server, r *request) (kmsg.Respon
 		} else if wrong := updateFeature(u); wrong != "" {
 			res.ErrorCode, res.ErrorMessage = r.deny(codeInvalidUpdateVersion, wrong)
 		}
-		if req.Version >= 2 && res.ErrorCode != codeNone {
+		if res.ErrorCode != codeNone {
 			text := "The update failed for all features since the following feature had an error: " + *res.ErrorMessage
-			resp.ErrorCode, resp.ErrorMessage = res.ErrorCode, &text
+			resp.ErrorCode, resp.ErrorMessage, resp.Results = res.ErrorCode, &text, []kmsg.UpdateFeaturesResponseResult{}
 			return resp, nil
 		}
 		resp.Results = append(resp.Results, res)

@@ -18,10 +18,16 @@ func handleDescribeTopicPartitions(_ context.Context, s *Server, r *request) (km
 	req := r.req.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
-	if c := req.Cursor; c != nil && c.Partition < 0 {
-		return nil, malformed("a cursor with a partition", c.Partition)
-	}
 	names, all := s.describedNames(req)
+	if c := req.Cursor; c != nil && (c.Partition < 0 || !all && !slices.ContainsFunc(req.Topics, func(t kmsg.DescribeTopicPartitionsRequestTopic) bool { return t.Topic == c.Topic })) {
+		for _, ask := range req.Topics { // a cursor that no answer gave
+			t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+			t.Topic = &ask.Topic
+			t.ErrorCode, _ = r.deny(codeInvalidRequest)
+			resp.Topics = append(resp.Topics, t)
+		}
+		return resp, nil
+	}
 	limit := int(max(min(req.ResponsePartitionLimit, int32(s.b.SettingInt("max.request.partition.size.limit"))), 1))
 	one := []int32{s.b.NodeID()}
 	for _, name := range names {

@@ -113,15 +113,10 @@ func (d *Def) Check(value string) error {
 }
 
 func (d *Def) checkList(value string) error {
-	seen := map[string]bool{}
 	for _, e := range SplitList(value) {
 		if d.Valid != nil && !contains(d.Valid, e) {
 			return d.invalid(value, "String must be one of: "+strings.Join(d.Valid, ", "))
 		}
-		if seen[e] {
-			return d.invalid(value, "Duplicate entry: "+e)
-		}
-		seen[e] = true
 	}
 	return nil
 }
