@@ -84,6 +84,19 @@ func TestEachTransactionHasAnEpochOfItsOwn(t *testing.T) {
 	h.expect("a", 0, false, "1", "2", "3")
 }
 
+func TestAZombieDoesNotWriteIntoItsSuccessorsTransaction(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 1)
+	old := h.tx("x")
+	x := h.tx("x")
+	// The partition has seen neither of them, and is in the transaction of the newer one.
+	h.ok(h.JoinTxn("x", x.who, []record.TopicPartition{tp("a", 0)}))
+	_, err := h.part("a", 0).Produce(batch(old.who, 0, true, 0, "zombie"), AcksLeader)
+	h.is(err, ErrInvalidProducerEpoch)
+	x.bump(true)
+	h.expect("a", 0, false)
+}
+
 func TestAProducerOfTheBumpingProtocolBeginsEachTransactionWithSequence0(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1)
