@@ -98,6 +98,10 @@ func (m *member) answerSync(s *Step, r *SyncResult, err error) bool {
 type classic struct {
 	state, previous State
 	generation      int32
+	// floor is the generation that the log has, where that is above generation:
+	// the group was a consumer group, and its members must rebalance even if the
+	// broker restarts before they have.
+	floor int32
 	protocolType    string // "" of a group that only has offsets
 	protocol        string
 	leader          string

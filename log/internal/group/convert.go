@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -142,7 +143,7 @@ func (c *Core) downgrade(g *group, from *consumer, gone map[string]bool, token T
 	if err != nil {
 		return Step{}, false
 	}
-	s := Step{Records: append(from.tombstones(g.name), k.record(g.name, k.assignments()))}
+	s := Step{Records: append(from.tombstones(g.name), k.staleRecord(g.name))}
 	s.after(func(_ record.Offset, err error) []Reply {
 		if err != nil {
 			if reply == nil {
@@ -164,8 +165,18 @@ func (c *Core) downgrade(g *group, from *consumer, gone map[string]bool, token T
 	return s, true
 }
 
-// downgraded is the classic group of the members that remain, with their target
-// as their assignment.
+// staleRecord is the record of a group that is about to rebalance, though its
+// members do not know it yet: of a generation that nobody has. After a restart
+// their heartbeats are refused, so that they join.
+func (k *classic) staleRecord(name string) Record {
+	k.floor = k.generation + 1
+	k.generation, k.floor = k.floor, k.generation
+	defer func() { k.generation, k.floor = k.floor, k.generation }()
+	return k.record(name, k.assignments())
+}
+
+// downgraded is the classic group of the members that remain, with what they
+// have as their assignment.
 func (c *Core) downgraded(from *consumer, gone map[string]bool, now int64) (*classic, error) {
 	k := newClassic()
 	k.protocolType, k.generation, k.logged = ConsumerProtocol, from.epoch, true
@@ -190,7 +201,11 @@ func (c *Core) downgraded(from *consumer, gone map[string]bool, now int64) (*cla
 		if err != nil {
 			return nil, fmt.Errorf("member %s: %w", id, err)
 		}
-		m.assignment = c.encodeAssignment(from.target[id], version)
+		has := from.members[id].assigned.assignment()
+		for t, ps := range from.members[id].pending.assignment() {
+			has[t] = slices.Sorted(slices.Values(append(has[t], ps...)))
+		}
+		m.assignment = c.encodeAssignment(has, version)
 	}
 	return k, nil
 }

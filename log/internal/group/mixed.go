@@ -98,11 +98,19 @@ func (d *draft) classicSubscriber(req JoinRequest, id string, old *consumerMembe
 // joinDowngrade makes the draft's group a classic one, in which m has joined.
 func (c *Core) joinDowngrade(g *group, d *draft, m *consumerMember, token Token, now int64) (Step, bool) {
 	rebalance := d.will.targetEpoch < d.will.epoch
+	if !rebalance {
+		m = d.reconcile(m, false, nil, now)
+		rebalance = d.will.state() != Stable
+	}
 	k, err := c.downgraded(d.will, nil, now)
 	if err != nil {
 		return Step{}, false
 	}
-	s := Step{Records: append(d.records, append(d.will.tombstones(g.name), k.record(g.name, k.assignments()))...)}
+	rec := k.record(g.name, k.assignments())
+	if rebalance {
+		rec = k.staleRecord(g.name)
+	}
+	s := Step{Records: append(d.records, append(d.will.tombstones(g.name), rec)...)}
 	s.after(func(_ record.Offset, err error) []Reply {
 		if err != nil {
 			return []Reply{{Token: token, Err: err}}

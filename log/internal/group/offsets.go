@@ -205,7 +205,7 @@ func (c *Core) Marker(pid record.ProducerID, commit bool) []string {
 	var names []string
 	for name, offs := range c.pending[pid] {
 		names = append(names, name)
-		if !commit {
+		if !commit || len(offs) == 0 {
 			continue
 		}
 		g := c.find(name)

@@ -11,13 +11,13 @@ func (c *Core) rebalanceOrComplete(g *group, s *Step, now int64) {
 	}
 }
 
-// prepare begins a rebalance. Who waits in sync must join again.
+// prepare begins a rebalance. Who waits in sync must join again. The assignments
+// stay those that were handed out last: cooperative members still have them.
 func (c *Core) prepare(g *group, s *Step, now int64) {
 	k := g.classic
 	if k.state == CompletingRebalance {
 		for _, id := range k.memberIDs() {
 			m := k.members[id]
-			m.assignment = nil
 			if m.answerSync(s, nil, ErrRebalanceInProgress) {
 				m.deadline = now + m.sessionMS
 			}
@@ -79,7 +79,7 @@ func (c *Core) complete(g *group, s *Step, now int64) {
 		k.joinEnd = now + k.rebalanceMS()
 		return
 	}
-	k.generation++
+	k.generation = max(k.generation, k.floor) + 1
 	clear(k.pendingSync)
 	if len(k.members) == 0 {
 		c.emptied(g, s, now)

@@ -65,7 +65,6 @@ func (c *Core) synced(g *group, assignments map[string][]byte, now int64, err er
 	var s Step
 	for _, id := range k.memberIDs() {
 		m := k.members[id]
-		m.assignment = nil
 		if err == nil {
 			m.assignment = assignments[id]
 		}
