@@ -237,7 +237,7 @@ func (b *Broker) alterResource(kind string, r Resource, defs *config.Set, valida
 	m.Configs = m.Configs.with(kind, r.Name, set)
 	if kind == kindBroker {
 		if _, err := newSettings(&b.cfg, m.Configs); err != nil {
-			return err
+			return fmt.Errorf("%w: %v", ErrInvalidRequest, err)
 		}
 	}
 	if validateOnly || maps.Equal(set, before) {

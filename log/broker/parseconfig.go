@@ -74,7 +74,10 @@ var bindings = map[string]binding{
 	"transactional.id.expiration.ms":       bindTime(time.Millisecond, func(c *Config) *time.Duration { return &c.TransactionalIDExpiry }),
 	"offsets.retention.minutes":            bindTime(time.Minute, func(c *Config) *time.Duration { return &c.OffsetsRetention }),
 	"group.initial.rebalance.delay.ms":     bindTime(time.Millisecond, func(c *Config) *time.Duration { return &c.GroupInitialDelay }),
-	"num.recovery.threads.per.data.dir":    bindInt(func(c *Config) *int { return &c.OpenParallelism }),
+	"num.recovery.threads.per.data.dir": {
+		get: func(*Config) string { return "" }, // the default is by the machine
+		set: bindInt(func(c *Config) *int { return &c.OpenParallelism }).set,
+	},
 	"millstream.flush": {
 		get: func(c *Config) string { return c.Flush.String() },
 		set: func(c *Config, v string) (err error) { c.Flush, err = parseFlush(v); return err },

@@ -42,6 +42,9 @@ func handleDescribeTopicPartitions(_ context.Context, s *Server, r *request) (km
 		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
 		t.Topic = &name
 		t.Partitions = []kmsg.DescribeTopicPartitionsResponseTopicPartition{}
+		if allowed {
+			t.AuthorizedOperations = r.authorizedOperations(acl.TypeTopic, name)
+		}
 		v, ok := s.b.TopicView(name)
 		switch {
 		case !allowed:
@@ -54,7 +57,6 @@ func handleDescribeTopicPartitions(_ context.Context, s *Server, r *request) (km
 			t.ErrorCode, _ = r.deny(codeUnknownTopicOrPartition)
 		default:
 			t.TopicID, t.IsInternal = v.ID, v.Internal
-			t.AuthorizedOperations = r.authorizedOperations(acl.TypeTopic, name)
 			from := 0
 			if c := req.Cursor; c != nil && c.Topic == name {
 				from = int(c.Partition)

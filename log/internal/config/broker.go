@@ -15,7 +15,7 @@ var brokerLog = []*Def{
 	def(Int, "default.replication.factor", "1", "Replicas of a topic that is created without a number."+singleNode).between(1, 1),
 	def(Int, "min.insync.replicas", "1", "Default of a topic's min.insync.replicas."+noReplicas).atLeast(1).dynamic(),
 	def(Boolean, "unclean.leader.election.enable", "false", "Default of a topic's unclean.leader.election.enable."+noReplicas).dynamic(),
-	def(String, "log.dir", "", "The data directory, where log.dirs is not set.").unset(),
+	def(List, "log.dir", "", "The data directory, where log.dirs is not set.").unset(),
 	def(List, "log.dirs", "", "The data directory: one.").unset(),
 	def(Int, "message.max.bytes", "1048588", "Default of a topic's max.message.bytes.").atLeast(0).dynamic(),
 	def(Int, "compression.gzip.level", "-1", "Default of a topic's compression.gzip.level.").between(1, 9).or(-1).dynamic(),
