@@ -12,7 +12,7 @@ import (
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure this build on this machine",
+		Short: "Measure this build, or any Kafka-protocol broker",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -21,7 +21,7 @@ func newBench() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newBenchCount())
+	cmd.AddCommand(newBenchProduce(), newBenchConsume(), newBenchLatency(), newBenchCount())
 	return cmd
 }
 
