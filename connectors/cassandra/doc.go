@@ -30,7 +30,7 @@
 // partition key go out as one unlogged batch, everything else goes out side by
 // side, bounded by Config.InFlight and by what the cluster takes.
 //
-// # What bad input gets
+// # Bad input
 //
 //	no such keyspace or table, wrong or missing   Open: one ErrSchema that lists every problem and
 //	columns, counters, views                      the CQL that mends each

@@ -26,7 +26,7 @@
 //	headers    HeaderReceived, HeaderRemote, HeaderTransport, HeaderSubject (listening),
 //	           HeaderNoPriority (where it was missing)
 //
-// # What bad input gets
+// # Bad input
 //
 //	a line that does not parse        dead letter: its bytes, the reason, the sender
 //	a line beyond MaxLine             dead letter: its beginning; the rest is skipped

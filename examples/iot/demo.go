@@ -16,8 +16,9 @@ func demo() string {
 	for minute := range 30 {
 		at := noon.Add(time.Duration(minute) * time.Minute)
 		send := func(device string, celsius float64) {
-			// Writing to a strings.Builder does not fail, nor does a Reading's JSON.
-			_ = enc.Encode(Reading{Device: device, At: at, Celsius: celsius})
+			if err := enc.Encode(Reading{Device: device, At: at, Celsius: celsius}); err != nil {
+				panic(err) // neither a strings.Builder nor a Reading's JSON fails
+			}
 		}
 		if minute < 5 || minute >= 20 {
 			send("cellar", 8+float64(minute%3)/4)

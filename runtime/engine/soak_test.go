@@ -224,7 +224,7 @@ func (r *soakRun) restart(n int) {
 		if err := r.db.Close(); err != nil {
 			r.t.Fatal(err)
 		}
-		_ = r.log.Close()
+		_ = r.log.Close() // of an abandoned broker: it says that nothing was written any more
 	}
 	r.open()
 	r.await()

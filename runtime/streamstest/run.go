@@ -222,7 +222,7 @@ func (r *Running) abandon() {
 	r.cancel()
 	<-r.done
 	r.up = false
-	_ = r.log.Close()
+	_ = r.log.Close() // of an abandoned broker: it says that nothing was written any more
 }
 
 // Restart starts the engine again; one that runs is stopped first.
