@@ -7,7 +7,7 @@ GO      ?= go
 SHELL   := bash
 FUZZTIME ?= 10s
 
-.PHONY: all demo demo-cassandra test race integration torture fuzz bench lint examples ci build
+.PHONY: all demo demo-cassandra test race integration conformance torture fuzz bench lint examples ci build
 
 all: build
 
@@ -31,6 +31,11 @@ race:
 
 integration:
 	$(GO) run ./internal/peers/cmd/integration
+
+# Other projects' suites, whole, against `millstream serve`: franz-go's, also with
+# connections cut at random, and kafka-go's, on localhost:9092 and 9093.
+conformance:
+	$(GO) run ./internal/peers/cmd/conformance
 
 torture:
 	set -o pipefail; TORTURE=1 $(GO) test -count=1 -timeout 120m -v -run 'Torture' ./... | grep -v '^=== \|no test files\|no tests to run'
