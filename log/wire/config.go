@@ -26,7 +26,8 @@ type Config struct {
 	MaxRequestBytes int32
 	// MaxInFlightBytes bounds the memory of requests that are being read or
 	// handled, over all connections; who comes above it is not read until others
-	// are done. Half of it is for requests above 1 MiB. A request other than
+	// are done. Half of it is for requests above 1 MiB; those up to 16 KiB are not
+	// counted. A request other than
 	// produce and fetch has at most a 128th, because it may grow that much when it
 	// is decoded. 512 MiB, at least twice MaxRequestBytes.
 	MaxInFlightBytes int64

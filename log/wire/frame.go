@@ -148,7 +148,9 @@ func (f *frameReader) body(ctx context.Context, m *memory, size int, produce boo
 	if fr.memory, err = m.reserve(ctx, size); err != nil {
 		return frame{}, err
 	}
-	fr.weight = int64(size)
+	if fr.memory != nil {
+		fr.weight = int64(size)
+	}
 	if produce && size <= maxPooled {
 		fr.pooled = framePool.Get().(*[]byte)
 		fr.b = *fr.pooled

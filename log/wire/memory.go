@@ -10,6 +10,9 @@ const (
 	// largeFrame parts requests into two kinds with a budget each, so that a few
 	// giants that trickle in cannot keep everybody else waiting.
 	largeFrame = 1 << 20
+	// tinyFrame is not counted: heartbeats, fetches and the like never wait for
+	// room. What they take is bounded by the number of connections.
+	tinyFrame = 16 << 10
 	// decodeFactor is how many times its size a request other than produce and
 	// fetch may take when it is decoded: an array says how many elements follow,
 	// at a byte each at least, and memory is made for all of them at once.
@@ -33,13 +36,15 @@ func newMemory(total int64) *memory {
 	}
 }
 
-// reserve waits for room for a frame; release gives it back.
+// reserve waits for room for a frame in the semaphore that it gives, nil for none.
 func (m *memory) reserve(ctx context.Context, size int) (*semaphore.Weighted, error) {
-	s := m.small
-	if size > largeFrame {
-		s = m.large
+	switch {
+	case size <= tinyFrame:
+		return nil, nil
+	case size <= largeFrame:
+		return m.small, m.small.Acquire(ctx, int64(size))
 	}
-	return s, s.Acquire(ctx, int64(size))
+	return m.large, m.large.Acquire(ctx, int64(size))
 }
 
 // decode waits until a request of size bytes may be decoded. Its frame is

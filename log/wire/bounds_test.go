@@ -1,0 +1,396 @@
+package wire
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millstream-io/millstream/log/broker"
+)
+
+// works says that another client is served.
+func (ts *testServer) works() {
+	ts.t.Helper()
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version = 0
+	c := ts.dial()
+	defer c.Close()
+	if resp := c.do(req).(*kmsg.ApiVersionsResponse); resp.ErrorCode != 0 {
+		ts.t.Fatalf("another client got error %d", resp.ErrorCode)
+	}
+}
+
+// ended counts connections by the reason of their end.
+type ended struct {
+	mu sync.Mutex
+	n  map[CloseReason]int
+	c  chan CloseReason
+}
+
+func countEnds(e *ended) setup {
+	e.n, e.c = map[CloseReason]int{}, make(chan CloseReason, 100_000)
+	return func(_ *broker.Config, w *Config) {
+		w.Hooks.Disconnected = func(_ string, why CloseReason) {
+			e.mu.Lock()
+			e.n[why]++
+			e.mu.Unlock()
+			e.c <- why
+		}
+	}
+}
+
+// frameOf prefixes bytes with their length.
+func frameOf(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
+}
+
+func TestWhatIsNoRequestClosesItsConnectionWithOneLine(t *testing.T) {
+	var e ended
+	ts := newTestServer(t, countEnds(&e))
+	header := func(key, version uint16) []byte {
+		b := binary.BigEndian.AppendUint16(nil, key)
+		b = binary.BigEndian.AppendUint16(b, version)
+		b = binary.BigEndian.AppendUint32(b, 7)
+		return binary.BigEndian.AppendUint16(b, 0xffff)
+	}
+	hugeArray := append(header(3, 1), 0x7f, 0xff, 0xff, 0xff)
+	negative := append(header(3, 1), 0x80, 0, 0, 0)
+	badClient := header(3, 1)
+	binary.BigEndian.PutUint16(badClient[8:], 500)
+	largeMetadata := make([]byte, 6)
+	binary.BigEndian.PutUint32(largeMetadata, 5<<20)
+	binary.BigEndian.PutUint16(largeMetadata[4:], 3)
+	for _, c := range []struct {
+		name string
+		sent []byte
+		shut bool // the client ends, so that the server need not wait
+	}{
+		{"giant length", []byte{0x7f, 0xff, 0xff, 0xff}, false},
+		{"negative length", []byte{0x80, 0, 0, 0}, false},
+		{"zero length", []byte{0, 0, 0, 0}, false},
+		{"an HTTP request", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), false},
+		{"a TLS client hello", []byte{0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03}, false},
+		{"unknown key", frameOf(header(999, 0)), false},
+		{"negative key", frameOf(header(0xffff, 0)), false},
+		{"unknown version", frameOf(header(3, 99)), false},
+		{"negative version", frameOf(header(3, 0xffff)), false},
+		{"a client id longer than the frame", frameOf(badClient), false},
+		{"an array longer than the frame", frameOf(hugeArray), false},
+		{"no body", frameOf(header(1, 12)), false},
+		{"tags that do not end", frameOf(append(header(3, 12), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)), false},
+		{"a large request that is no produce", largeMetadata, false},
+		{"the end inside a size", []byte{0, 0}, true},
+		{"the end inside a frame", append([]byte{0, 0, 1, 0}, header(3, 1)...), true},
+		{"a negative array is null", frameOf(negative), true},
+	} {
+		before := ts.logs.containing("connection closed")
+		conn := ts.dial()
+		if _, err := conn.Write(c.sent); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if c.shut {
+			if err := conn.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn.closed()
+		why := <-e.c
+		if c.name == "a negative array is null" {
+			if why != ClosedByPeer {
+				t.Errorf("%s: closed as %s", c.name, why)
+			}
+			continue
+		}
+		if why != ClosedMalformed {
+			t.Errorf("%s: closed as %s, expected malformed", c.name, why)
+		}
+		if n := ts.logs.containing("connection closed") - before; n != 1 {
+			t.Errorf("%s: %d log lines, expected 1", c.name, n)
+		}
+		ts.works()
+		<-e.c
+	}
+}
+
+func TestRandomBytesHarmNobody(t *testing.T) {
+	ts := newTestServer(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		b := make([]byte, rng.IntN(300))
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		c := ts.dial()
+		if rng.IntN(2) == 0 {
+			b = frameOf(b)
+		}
+		if _, err := c.Write(b); err != nil {
+			continue
+		}
+		_ = c.Conn.(*net.TCPConn).CloseWrite()
+		c.closed()
+	}
+	ts.works()
+}
+
+func TestAnnouncedBytesThatDoNotComeCostNoMemory(t *testing.T) {
+	ts := newTestServer(t, func(_ *broker.Config, w *Config) { w.MaxInFlightBytes = 10 << 30 })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 40 { // 4 GB in all
+		b := binary.BigEndian.AppendUint32(nil, 100<<20)
+		if _, err := ts.dial().Write(append(b, make([]byte, 2000)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ts.works()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 40<<20 {
+		t.Errorf("the heap grew by %d bytes for 40 announcements of 100 MB, expected less than 1 MB each", grown)
+	}
+}
+
+func TestHalfOpenConnectionsEnd(t *testing.T) {
+	var e ended
+	ts := newTestServer(t, countEnds(&e), func(_ *broker.Config, w *Config) {
+		w.IdleTimeout, w.FrameTimeout = 50*time.Millisecond, 50*time.Millisecond
+	})
+	silent, half := ts.dial(), ts.dial()
+	if _, err := half.Write([]byte{0, 0, 1, 0, 0, 3}); err != nil {
+		t.Fatal(err)
+	}
+	silent.closed()
+	half.closed()
+	if a, b := <-e.c, <-e.c; a != ClosedIdle || b != ClosedIdle {
+		t.Errorf("a silent and a half sent request were closed as %s and %s, expected idle", a, b)
+	}
+	ts.works()
+}
+
+func TestBoundsOfConnections(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*Config)
+	}{
+		{"max.connections", func(w *Config) { w.MaxConnections = 3 }},
+		{"max.connections.per.ip", func(w *Config) { w.MaxConnectionsPerIP = 3 }},
+	} {
+		var e ended
+		refused := make(chan struct{}, 100)
+		ts := newTestServer(t, countEnds(&e), func(_ *broker.Config, w *Config) {
+			c.set(w)
+			w.Hooks.Rejected = func(string) { refused <- struct{}{} }
+		})
+		req := kmsg.NewPtrApiVersionsRequest()
+		var conns []*rawConn
+		for range 3 {
+			conns = append(conns, ts.dial())
+			conns[len(conns)-1].do(req)
+		}
+		for range 10 {
+			ts.dial().closed()
+			<-refused
+		}
+		if n := ts.logs.containing("connection refused", c.name); n == 0 || n > 2 {
+			t.Errorf("%s: %d log lines for 10 refusals within a moment, expected about one", c.name, n)
+		}
+		conns[0].do(req) // the others are unharmed
+		_ = conns[0].Close()
+		<-e.c
+		ts.works()
+	}
+}
+
+func TestInFlightMemoryIsBackpressure(t *testing.T) {
+	ts := newTestServer(t, func(_ *broker.Config, w *Config) {
+		w.MaxRequestBytes, w.MaxInFlightBytes = 200<<10, 400<<10
+	})
+	top := ts.topic("t", 1)
+	batch := batchOf(t, strings.Repeat("x", 100<<10))
+	// One connection holds most of the budget: it sends all but the last byte.
+	req := produceRequest(9, top, 0, 1, batch)
+	holder := ts.dial()
+	f := kmsg.NewRequestFormatter()
+	whole := f.AppendRequest(nil, req, 1)
+	if _, err := holder.Write(whole[:len(whole)-1]); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the frame is reserved", func() bool { return !tryAcquire(ts, 120<<10) })
+	// Another one fits no more: it waits, and is served when the first is done.
+	second := ts.dial()
+	second.write(req)
+	small := ts.dial() // small ones fit still
+	small.do(metadataRequest(9, "t"))
+	if _, err := holder.Write(whole[len(whole)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*rawConn{holder, second} {
+		if p := produced(t, c.read(req)); p.ErrorCode != 0 {
+			t.Errorf("error %d", p.ErrorCode)
+		}
+	}
+	waitFor(t, "everything is given back", func() bool { return tryAcquire(ts, 200<<10) })
+}
+
+func tryAcquire(ts *testServer, n int64) bool {
+	if !ts.srv.memory.small.TryAcquire(n) {
+		return false
+	}
+	ts.srv.memory.small.Release(n)
+	return true
+}
+
+// waitFor waits for a condition.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited too long: %s", what)
+		}
+	}
+}
+
+func TestASlowReaderHoldsNoMemoryAndIsGivenUp(t *testing.T) {
+	for _, where := range []string{"memory", "disk"} {
+		var e ended
+		setups := []setup{countEnds(&e), func(_ *broker.Config, w *Config) { w.IdleTimeout = 300 * time.Millisecond }}
+		if where == "disk" {
+			setups = append(setups, onDisk(t))
+		}
+		ts := newTestServer(t, setups...)
+		top := ts.topic("t", 1, "max.message.bytes", "20000000")
+		big := strings.Repeat("x", 1<<20)
+		for range 16 {
+			ts.produce("t", 0, big)
+		}
+		c := ts.dial()
+		if err := c.Conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+			t.Fatal(err)
+		}
+		req := fetchRequest(12, top, 0)
+		req.MaxBytes = 50 << 20
+		req.Topics[0].Partitions[0].PartitionMaxBytes = 50 << 20
+		c.write(req)
+		ts.works()
+		if why := <-e.c; why != ClosedByPeer {
+			t.Errorf("%s: the other client ended as %s", where, why)
+		}
+		if why := <-e.c; why != ClosedIdle {
+			t.Errorf("%s: a client that takes nothing was closed as %s, expected idle", where, why)
+		}
+		if err := ts.b.DeleteTopic("t"); err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+}
+
+func TestAPanicClosesItsConnectionOnly(t *testing.T) {
+	var e ended
+	ts := newTestServer(t, countEnds(&e))
+	ts.srv.byKey = append([]*api(nil), ts.srv.byKey...)
+	broken := *ts.srv.byKey[3]
+	broken.handle = func(context.Context, *Server, *request) (kmsg.Response, error) { panic("as planned") }
+	ts.srv.byKey[3] = &broken
+	c := ts.dial()
+	c.write(metadataRequest(9))
+	if n := c.closed(); n != 0 {
+		t.Errorf("%d bytes came after a panic", n)
+	}
+	if why := <-e.c; why != ClosedPanic || ts.logs.containing("panicked", "as planned") != 1 {
+		t.Errorf("closed as %s with %d log lines", why, ts.logs.containing("panicked", "as planned"))
+	}
+	ts.works()
+}
+
+func TestServingEndsAfterTheRequestsInFlight(t *testing.T) {
+	ts := newTestServer(t)
+	top := ts.topic("t", 1)
+	idle, busy := ts.dial(), ts.dial()
+	req := fetchRequest(12, top, 0)
+	req.MinBytes, req.MaxWaitMillis = 1, 1<<30
+	busy.write(req)
+	waitFor(t, "both are connected", func() bool {
+		ts.srv.mu.Lock()
+		defer ts.srv.mu.Unlock()
+		return len(ts.srv.conns) == 2
+	})
+	ts.stop()
+	if p := fetched(t, busy.read(req)); p.ErrorCode != 0 {
+		t.Errorf("the request in flight: error %d", p.ErrorCode)
+	}
+	if n := idle.closed() + busy.closed(); n != 0 {
+		t.Errorf("%d bytes after the end", n)
+	}
+	if _, err := net.Dial("tcp", ts.addr); err == nil {
+		t.Error("the listener is open after the end")
+	}
+}
+
+// TestTortureTenThousandConnections is scaled to the limit of descriptors: both
+// ends of a connection are ours.
+func TestTortureTenThousandConnections(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("TORTURE is not set: 10,000 connections take a minute; see TestManyConnections")
+	}
+	manyConnections(t, 10_000)
+}
+
+func TestManyConnections(t *testing.T) { manyConnections(t, 1000) }
+
+func manyConnections(t *testing.T, n int) {
+	n = min(n, descriptors()/2-200)
+	if n < 100 {
+		t.Skipf("room for %d connections in the limit of open files: raise it (ulimit -n)", n)
+	}
+	ts := newTestServer(t)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	conns := make([]*rawConn, n)
+	req := kmsg.NewPtrApiVersionsRequest()
+	for i := range conns {
+		conns[i] = ts.dial()
+		conns[i].do(req)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	each := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / int64(n)
+	t.Logf("%d connections, %d bytes of heap and stacks each, both ends", n, each)
+	if each > 32<<10 {
+		t.Errorf("a connection takes %d bytes, expected at most 32 KiB", each)
+	}
+	for _, c := range conns { // all of them are still served
+		c.write(req)
+	}
+	for _, c := range conns {
+		c.read(req)
+	}
+}
+
+func TestServeAfterClose(t *testing.T) {
+	ts := newTestServer(t)
+	if err := ts.srv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ts.srv.Serve(context.Background()); !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve after Close: %v", err)
+	}
+}
