@@ -1,0 +1,149 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/millstream-io/millstream/connectors"
+	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/wire"
+	"github.com/millstream-io/millstream/runtime/engine"
+	"github.com/millstream-io/millstream/runtime/internal/logclient"
+)
+
+// guarded serves a log that asks for a password and has access control lists; it
+// returns its address and an administrator.
+func guarded(t *testing.T) (addr string, admin *kadm.Client) {
+	t.Helper()
+	b, err := broker.Open(broker.Config{Dir: t.TempDir(), GroupInitialDelay: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := wire.New(wire.Config{
+		Broker: b, Listeners: []wire.Listener{{Addr: "127.0.0.1:0", SASL: []string{"SCRAM-SHA-256"}}},
+		Security: wire.Security{
+			Authorization: &wire.Authorization{SuperUsers: []string{"User:admin"}}, FailureDelay: -1,
+			FirstUsers: []broker.ScramUser{
+				{Name: "admin", Password: "admin-secret", Mechanism: "SCRAM-SHA-256"},
+				{Name: "program", Password: "program-secret", Mechanism: "SCRAM-SHA-256"},
+			},
+		},
+	})
+	if err == nil {
+		err = s.Listen()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-served, b.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	addr = s.Addrs()[0].String()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.SASL(scram.Auth{User: "admin", Pass: "admin-secret"}.AsSha256Mechanism()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return addr, kadm.NewClient(cl)
+}
+
+// rights are the table of docs/cluster.md for the tests' program.
+func rights() map[string]*kadm.ACLBuilder {
+	allow := func(ops ...kadm.ACLOperation) *kadm.ACLBuilder {
+		return kadm.NewACLs().Allow("User:program").AllowHosts("*").Operations(ops...)
+	}
+	return map[string]*kadm.ACLBuilder{
+		"its topics": allow(kadm.OpCreate, kadm.OpRead, kadm.OpWrite, kadm.OpDescribe, kadm.OpDescribeConfigs).
+			Topics("lines", "out").ResourcePatternType(kadm.ACLPatternLiteral),
+		"its own topics": allow(kadm.OpCreate, kadm.OpRead, kadm.OpWrite, kadm.OpDelete, kadm.OpDescribe, kadm.OpDescribeConfigs).
+			Topics("app-", "app.dead-letters").ResourcePatternType(kadm.ACLPatternPrefixed),
+		"its groups":       allow(kadm.OpRead, kadm.OpDescribe).Groups("app").ResourcePatternType(kadm.ACLPatternPrefixed),
+		"its transactions": allow(kadm.OpWrite, kadm.OpDescribe).TransactionalIDs("app-").ResourcePatternType(kadm.ACLPatternPrefixed),
+	}
+}
+
+func runOn(t *testing.T, addr string, change func(*engine.Config)) error {
+	t.Helper()
+	cfg := config(lines(300, 3), 2, 1)
+	cfg.Log, cfg.InMemoryState = "kafka://"+addr, true
+	cfg.Cluster.SASL = engine.SASL{Mechanism: "SCRAM-SHA-256", User: "program", Password: connectors.NewSecret("literal:program-secret")}
+	if change != nil {
+		change(&cfg)
+	}
+	e, err := engine.New(countProgram(t), cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	return errors.Join(e.Run(ctx), ctx.Err(), e.Close())
+}
+
+func TestProgramOnAGuardedClusterNeedsTheRightsThatAreDocumented(t *testing.T) {
+	addr, admin := guarded(t)
+	all := rights()
+	for _, missing := range []string{"its topics", "its own topics", "its groups", "its transactions", "nothing"} {
+		for name, acl := range all {
+			if name == missing {
+				if _, err := admin.DeleteACLs(t.Context(), acl); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			if _, err := admin.CreateACLs(t.Context(), acl); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := runOn(t, addr, nil)
+		if missing == "nothing" {
+			if err != nil {
+				t.Errorf("with every right of docs/cluster.md: %v", err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), "AUTHORIZATION_FAILED") || !strings.Contains(err.Error(), "docs/cluster.md") {
+			t.Errorf("without the rights for %s: %v, expected an error that names them", missing, err)
+		}
+	}
+}
+
+func TestClusterMistakesAreTold(t *testing.T) {
+	addr, _ := guarded(t)
+	for name, c := range map[string]struct {
+		change func(*engine.Config)
+		want   []string
+	}{
+		"nobody there":   {func(c *engine.Config) { c.Log = "kafka://127.0.0.1:1" }, []string{"127.0.0.1:1", "is a Kafka broker there"}},
+		"wrong password": {func(c *engine.Config) { c.Cluster.SASL.Password = connectors.NewSecret("literal:guess") }, []string{"SASL_AUTHENTICATION_FAILED"}},
+		"no password":    {func(c *engine.Config) { c.Cluster.SASL = engine.SASL{} }, []string{addr, "TLS and SASL settings"}},
+		"no port":        {func(c *engine.Config) { c.Log = "kafka://broker" }, []string{`"broker"`, "HOST:PORT"}},
+		"PLAIN, no TLS":  {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "PLAIN" }, []string{"needs Cluster.TLS"}},
+		"no such way in": {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "KERBEROS" }, []string{"KERBEROS", "SCRAM-SHA-512"}},
+		"another scheme": {func(c *engine.Config) { c.Log = "redis://x:1" }, []string{"embedded:DIR or kafka://HOST:PORT"}},
+	} {
+		err := runOn(t, addr, c.change)
+		for _, w := range c.want {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v, expected it to say %q", name, err, w)
+			}
+		}
+		if err != nil && strings.Contains(err.Error(), "program-secret") {
+			t.Errorf("%s: the error has the password: %v", name, err)
+		}
+	}
+	err := runOn(t, "127.0.0.1:1", nil)
+	if !errors.Is(err, logclient.ErrUnavailable) {
+		t.Errorf("nobody there: %v, expected ErrUnavailable", err)
+	}
+}
