@@ -189,6 +189,9 @@ func (b *KafkaBroker) arguments(rest ...string) []string {
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.
 func (b *KafkaBroker) Addr() string { return "127.0.0.1:" + strconv.Itoa(b.cfg.Port) }
 
+// PID is the process of the last start.
+func (b *KafkaBroker) PID() int { return b.child.cmd.Process.Pid }
+
 // DataDir is the broker's log directory.
 func (b *KafkaBroker) DataDir() string { return b.file("data") }
 
