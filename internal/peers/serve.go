@@ -172,7 +172,7 @@ func Millstream() (string, error) {
 		}
 		built.binary = filepath.Join(dir, "millstream")
 		cmd := exec.Command("go", "build", "-o", built.binary, "./cmd/millstream")
-		cmd.Dir = root
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "GOTOOLCHAIN=auto")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("go build ./cmd/millstream: %w\n%s", err, tail(out, 4000))
 		}
@@ -188,7 +188,9 @@ func removeMillstream() {
 
 // moduleRoot is the folder of our go.mod.
 func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	cmd := exec.Command("go", "env", "GOMOD")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=auto")
+	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("go env GOMOD: %w", err)
 	}

@@ -22,6 +22,37 @@ type groupTest struct {
 	gone         int // records that members saw that have left
 }
 
+// newGroupTest makes a group's topic. A failed test tells what broker and
+// members know.
+func newGroupTest(t *testing.T, l library, c client, protocol string, static bool) *groupTest {
+	t.Helper()
+	g := &groupTest{t: t, l: l, c: c, topic: create(t, groupPartitions, nil), group: name(t, "group"), protocol: protocol, static: static}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		f, committed := startFranzGo(t, target(t)), map[string]int64{}
+		for p := range int32(groupPartitions) {
+			var end int64
+			err := f.admin("offset", adminArgs{Topic: g.topic, Partition: p, At: -1}, &end)
+			t.Logf("partition %d ends at %d (%v)", p, end, err)
+		}
+		err := f.admin("committed", adminArgs{Group: g.group}, &committed)
+		t.Logf("committed: %v (%v)", committed, err)
+		states, err := g.c.members()
+		t.Logf("members: %+v (%v)", states, err)
+		for m := range states {
+			seen, err := g.c.leave(m)
+			n := map[int32]int{}
+			for _, r := range seen {
+				n[r.Partition]++
+			}
+			t.Logf("%s saw, by partition, %v (%v)", m, n, err)
+		}
+	})
+	return g
+}
+
 func (g *groupTest) join(member string) {
 	g.t.Helper()
 	a := joinArgs{Member: member, Group: g.group, Protocol: g.protocol, Topics: []string{g.topic}}
@@ -128,7 +159,7 @@ func TestIntegrationGroupsShareEachRecordOnce(t *testing.T) {
 	each(t, func(library) bool { return true }, func(t *testing.T, l library, c client) {
 		for _, protocol := range l.protocols {
 			t.Run(protocol, func(t *testing.T) {
-				g := &groupTest{t: t, l: l, c: c, topic: create(t, groupPartitions, nil), group: name(t, "group"), protocol: protocol}
+				g := newGroupTest(t, l, c, protocol, false)
 				a, b := g.group+"-a", g.group+"-b"
 				g.join(a)
 				g.settled(map[string]int{a: 6})
@@ -155,7 +186,7 @@ func TestIntegrationStaticMembersComeBackUnnoticed(t *testing.T) {
 	each(t, func(l library) bool { return len(l.static) > 0 }, func(t *testing.T, l library, c client) {
 		for _, protocol := range l.static {
 			t.Run(protocol, func(t *testing.T) {
-				g := &groupTest{t: t, l: l, c: c, topic: create(t, groupPartitions, nil), group: name(t, "group"), protocol: protocol, static: true}
+				g := newGroupTest(t, l, c, protocol, true)
 				a, b := g.group+"-a", g.group+"-b"
 				g.join(a)
 				g.join(b)

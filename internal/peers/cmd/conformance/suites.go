@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -80,14 +80,17 @@ func runFranzGo(ctx context.Context, p part, progress io.Writer) (*results, erro
 
 // moduleDir is where the module cache has the version that go.mod names.
 func moduleDir(ctx context.Context, module string) (string, error) {
-	if out, err := exec.CommandContext(ctx, "go", "mod", "download", module).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go mod download %s: %w\n%s", module, err, out)
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=auto")
+	out, err := cmd.Output()
+	var m struct{ Dir, Error string }
+	if err == nil {
+		err = json.Unmarshal(out, &m)
 	}
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
-	if err != nil {
-		return "", fmt.Errorf("go list -m %s: %w", module, err)
+	if err != nil || m.Dir == "" {
+		return "", fmt.Errorf("go mod download %s: %v %s", module, err, m.Error)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return m.Dir, nil
 }
 
 // copyTree copies src into dir and makes what it copies writable: the module cache is not.
