@@ -71,8 +71,10 @@ func TestAlteringUsers(t *testing.T) {
 		{"no salt", nil, []Upsertion{{"c", SHA256, 4096, nil, []byte("x")}}, "c", ErrUnacceptable, 2},
 		{"no password", nil, []Upsertion{{"c", SHA256, 4096, []byte("x"), nil}}, "c", ErrUnacceptable, 2},
 		{"an unknown mechanism", nil, []Upsertion{set("c", 3, 4096)}, "c", ErrUnknownMechanism, 2},
-		{"one user twice", []Deletion{{"a", SHA256}}, []Upsertion{set("a", SHA512, 4096)}, "a", ErrDuplicate, 2},
-		{"the other is altered all the same", []Deletion{{"a", SHA256}, {"a", SHA512}, {"b", SHA512}}, nil, "b", nil, 1},
+		{"one credential twice", []Deletion{{"a", SHA256}}, []Upsertion{set("a", SHA256, 4096)}, "a", ErrDuplicate, 2},
+		{"both mechanisms of a user", []Deletion{{"a", SHA256}}, []Upsertion{set("a", SHA512, 4096)}, "a", nil, 2},
+		{"both mechanisms, one of them wrong", nil, []Upsertion{set("c", SHA256, 1), set("c", SHA512, 4096)}, "c", ErrUnacceptable, 2},
+		{"the other is altered all the same", []Deletion{{"a", SHA256}, {"a", SHA256}, {"b", SHA512}}, nil, "b", nil, 1},
 	} {
 		after, results := users.Alter(c.del, c.put)
 		if err := results[c.user]; !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {

@@ -90,23 +90,26 @@ type Upsertion struct {
 }
 
 // Alter gives the users after a request, and what became of each user named in
-// it: nil, or why nothing of that user changed. A user named twice changes
-// nothing at all (KIP-554).
+// it: nil, or why nothing of that user changed. A credential that is named
+// twice changes nothing of its user (KIP-554); the two mechanisms of a user may
+// be set in one request, as Kafka's documentation shows it.
 func (u *Users) Alter(deletions []Deletion, upsertions []Upsertion) (*Users, map[string]error) {
 	results := map[string]error{}
-	times := map[string]int{}
+	seen := map[Deletion]bool{}
+	note := func(what Deletion, err error) {
+		if seen[what] {
+			err = fmt.Errorf("%w: a user credential cannot be altered twice in the same request", ErrDuplicate)
+		}
+		seen[what] = true
+		if results[what.Name] == nil {
+			results[what.Name] = err
+		}
+	}
 	for _, d := range deletions {
-		times[d.Name]++
-		results[d.Name] = u.checkDeletion(d)
+		note(d, u.checkDeletion(d))
 	}
 	for _, s := range upsertions {
-		times[s.Name]++
-		results[s.Name] = s.check()
-	}
-	for name, n := range times {
-		if n > 1 {
-			results[name] = fmt.Errorf("%w: a user credential cannot be altered twice in the same request", ErrDuplicate)
-		}
+		note(Deletion{s.Name, s.Mechanism}, s.check())
 	}
 	next := NewUsers(u.Entries())
 	for _, d := range deletions {
