@@ -31,6 +31,7 @@ type client struct {
 	*kgo.Client
 	admin   *kadm.Client
 	addrs   string // as --brokers says
+	tls     bool
 	timeout time.Duration
 }
 
@@ -45,7 +46,11 @@ func connect(cmd *cobra.Command, opts ...kgo.Opt) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{addrs: s.GetString("brokers"), timeout: s.GetDuration("timeout")}
+	t, err := clientTLS(s)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{addrs: s.GetString("brokers"), tls: t != nil, timeout: s.GetDuration("timeout")}
 	if c.Client, err = kgo.NewClient(append(common, opts...)...); err != nil {
 		return nil, usageError{err}
 	}
@@ -177,7 +182,9 @@ func (c *client) explain(err error) error {
 		return fmt.Errorf("%s refuses this user or password: %w", c.addrs, err)
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return fmt.Errorf("%s does not offer this mechanism (--sasl): %w", c.addrs, err)
-	case errors.Is(err, io.EOF):
+	case c.tls && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return fmt.Errorf("%s closed the connection at once: does it speak TLS there, or expect --sasl? (%w)", c.addrs, err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("%s closed the connection at once: does it expect --tls, or --sasl? (%w)", c.addrs, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer from %s within %v (--timeout)", c.addrs, c.timeout)

@@ -75,8 +75,8 @@ func runTopicCreate(cmd *cobra.Command, names []string) error {
 	}
 	created := []createdTopic{}
 	var errs []error
-	for _, r := range answers.Sorted() {
-		switch {
+	for _, name := range names {
+		switch r := answers[name]; {
 		case r.Err == nil:
 			created = append(created, createdTopic{r.Topic, idText(r.ID), r.NumPartitions, r.ReplicationFactor, !dry})
 		case fine && errors.Is(r.Err, kerr.TopicAlreadyExists):
@@ -227,7 +227,8 @@ func runTopicDelete(cmd *cobra.Command, names []string) error {
 	}
 	deleted := []deletedTopic{}
 	var errs []error
-	for _, r := range answers.Sorted() {
+	for _, name := range names {
+		r := answers[name]
 		switch missing := errors.Is(r.Err, kerr.UnknownTopicOrPartition); {
 		case r.Err == nil, missing && fine:
 			deleted = append(deleted, deletedTopic{r.Topic, !missing})
