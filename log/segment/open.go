@@ -74,11 +74,12 @@ func (l *Log) prepareDir() error {
 }
 
 // sweep finishes or undoes what a crash interrupted and lists the segments'
-// base offsets; docs/format/segment.md, "Compaction".
-func (l *Log) sweep() ([]record.Offset, error) {
-	names, err := l.fs.ReadDir(l.cfg.Dir)
+// base offsets; docs/format/segment.md, "Compaction". names is what is in the
+// directory then.
+func (l *Log) sweep() (bases []record.Offset, names []string, err error) {
+	names, err = l.fs.ReadDir(l.cfg.Dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	changed := false
 	remove := func(name string) error {
@@ -91,7 +92,7 @@ func (l *Log) sweep() ([]record.Offset, error) {
 		switch ext := filepath.Ext(name); {
 		case ext == suffixCleaned || ext == suffixDeleted || ext == suffixTmp:
 			if err := remove(name); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		case ok && suffix == suffixLog+suffixSwap:
 			swaps = append(swaps, base)
@@ -100,13 +101,14 @@ func (l *Log) sweep() ([]record.Offset, error) {
 	for _, base := range swaps {
 		changed = true
 		if err := l.finishSwap(base, names); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if names, err = l.fs.ReadDir(l.cfg.Dir); err != nil {
-		return nil, err
+	if changed {
+		if names, err = l.fs.ReadDir(l.cfg.Dir); err != nil {
+			return nil, nil, err
+		}
 	}
-	var bases []record.Offset
 	for _, name := range names {
 		if base, suffix, ok := parseName(name); ok && suffix == suffixLog {
 			bases = append(bases, base)
@@ -119,14 +121,14 @@ func (l *Log) sweep() ([]record.Offset, error) {
 		stray := suffix == suffixIndex || suffix == suffixTime || suffix == suffixTxn
 		if ok && (filepath.Ext(suffix) == suffixSwap || stray && !has) {
 			if err := remove(name); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
 	if changed {
-		return bases, l.fs.SyncDir(l.cfg.Dir)
+		return bases, names, l.fs.SyncDir(l.cfg.Dir)
 	}
-	return bases, nil
+	return bases, names, nil
 }
 
 // loadEpochs reads leader-epoch-checkpoint. A missing or malformed file is

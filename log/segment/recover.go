@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/millstream-io/millstream/log/record"
 )
@@ -28,7 +29,7 @@ func (r *recovery) run() error {
 	if err := l.prepareDir(); err != nil {
 		return err
 	}
-	bases, err := l.sweep()
+	bases, names, err := l.sweep()
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (r *recovery) run() error {
 	if err := r.trusted(); err != nil {
 		return err
 	}
-	if err := r.loadProducers(); err != nil {
+	if err := r.loadProducers(names); err != nil {
 		return err
 	}
 	if err := r.scanAll(); err != nil {
@@ -120,6 +121,9 @@ func (r *recovery) trusted() error {
 // findEnd walks the active segment's headers from its last index entry.
 func (r *recovery) findEnd(s *segment) error {
 	r.end = s.base
+	if s.size.Load() == 0 {
+		return nil
+	}
 	var pos int64
 	if n := s.index.entries.Load(); n > 0 {
 		e, err := s.index.at(n - 1)
@@ -359,12 +363,14 @@ func (r *recovery) finish() error {
 // settle decides the epoch to write with and syncs.
 func (r *recovery) settle() error {
 	l := r.l
+	before := slices.Clone(l.epochs.list)
 	l.epochs.cutEnd(r.end)
 	epoch := max(r.o.Epoch, r.epoch, 0)
 	if !r.o.Clean && r.epoch >= 0 {
 		epoch = max(r.o.Epoch, r.epoch+1)
 	}
-	changed := l.epochs.assign(epoch, r.end)
+	l.epochs.assign(epoch, r.end)
+	changed := !slices.Equal(before, l.epochs.list) // an empty log's epoch was cut and is the same again
 	l.epoch.Store(int32(epoch))
 	r.report.Epoch = epoch
 	if !r.o.Clean {

@@ -10,12 +10,8 @@ import (
 
 // loadProducers finds the newest good snapshot at or below the first offset
 // that is scanned (or the end) and folds what lies between.
-func (r *recovery) loadProducers() error {
+func (r *recovery) loadProducers(names []string) error {
 	l := r.l
-	names, err := l.fs.ReadDir(l.cfg.Dir)
-	if err != nil {
-		return err
-	}
 	var at []record.Offset
 	for _, name := range names {
 		if base, suffix, ok := parseName(name); ok && suffix == suffixSnapshot {
