@@ -266,7 +266,7 @@ func TestAStaticMemberKeepsItsPartitionsOverARestart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ts := newTestServer(t, withTimers)
-					ts.topic("a", 4)
+			ts.topic("a", 4)
 			c := newCrew(ts)
 			opts := append(opts, kgo.ConsumeTopics("a"))
 			one := c.member("one", append(slices.Clone(opts), kgo.InstanceID("i1"))...)

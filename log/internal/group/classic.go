@@ -101,11 +101,11 @@ type classic struct {
 	// floor is the generation that the log has, where that is above generation:
 	// the group was a consumer group, and its members must rebalance even if the
 	// broker restarts before they have.
-	floor int32
-	protocolType    string // "" of a group that only has offsets
-	protocol        string
-	leader          string
-	members         map[string]*member
+	floor        int32
+	protocolType string // "" of a group that only has offsets
+	protocol     string
+	leader       string
+	members      map[string]*member
 	// pendingJoin are member ids that were handed out and have not joined, by
 	// when they expire (KIP-394).
 	pendingJoin map[string]int64

@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,14 +26,17 @@ func (d *draft) upgrade(g *group, s *Step, now int64) error {
 	d.is = newConsumer()
 	will := newConsumer()
 	will.epoch, will.targetEpoch = k.generation, k.generation
+	owned := map[string]Assignment{}
 	for _, id := range k.memberIDs() {
-		m, a, err := d.upgraded(k, k.members[id])
+		m, has, err := d.upgraded(k, k.members[id])
 		if err != nil {
 			return fmt.Errorf("%w: the classic group %s cannot become a consumer group: %w", ErrUnknownGroup, g.name, err)
 		}
+		owned[id] = has
 		will.put(m)
-		will.target[id] = a
+		will.target[id] = m.assigned.assignment()
 	}
+	will.keepOwned(owned)
 	will.hash = will.metadataHash(d.c.cfg.Topics)
 	d.is, d.will = will, will
 	if k.logged {
@@ -57,7 +61,26 @@ func (d *draft) upgrade(g *group, s *Step, now int64) error {
 	return nil
 }
 
-// upgraded is a classic member as one of a consumer group.
+// keepOwned leaves with members what they said to own when they joined, unless
+// it was assigned to another: a cooperative member that has not synced since may
+// have it still. It gives it up by joining without it.
+func (g *consumer) keepOwned(owned map[string]Assignment) {
+	for _, id := range g.memberIDs() {
+		m := *g.members[id]
+		m.assigned = hold(m.assigned.assignment(), m.epoch)
+		for t, ps := range owned[id] {
+			for _, p := range ps {
+				if _, taken := g.owners[topicPartition{t, p}]; !taken {
+					m.assigned.put(t, p, m.epoch)
+				}
+			}
+		}
+		g.put(&m)
+	}
+}
+
+// upgraded is a classic member as one of a consumer group, and what it said to
+// own when it joined.
 func (d *draft) upgraded(k *classic, m *member) (*consumerMember, Assignment, error) {
 	protocol := k.protocol
 	if protocol == "" && len(m.protocols) > 0 { // of a group that has not finished its first rebalance
@@ -82,12 +105,18 @@ func (d *draft) upgraded(k *classic, m *member) (*consumerMember, Assignment, er
 			}
 		}
 	}
+	owned := Assignment{}
+	for _, t := range sub.OwnedPartitions {
+		if id, n, ok := d.c.cfg.Topics.Topic(t.Topic); ok {
+			owned.add(id, t.Partitions, n)
+		}
+	}
 	return &consumerMember{
 		id: m.id, instance: m.instance, rack: deref(sub.Rack), clientID: m.clientID, clientHost: m.clientHost,
 		rebalanceMS: m.rebalanceMS, topics: sortedSet(sub.Topics),
 		classic: &classicMember{m.sessionMS, m.protocols},
 		epoch:   k.generation, previous: k.generation, assigned: hold(a, k.generation), pending: holding{},
-	}, a, nil
+	}, owned, nil
 }
 
 func deref(s *string) string {
@@ -122,14 +151,14 @@ func (g *consumer) tombstones(name string) []Record {
 	for _, id := range ids {
 		out = append(out, Record{Key: memberKey(currentKeyVersion, name, id)})
 	}
-	for id := range g.target {
+	for _, id := range slices.Sorted(maps.Keys(g.target)) {
 		out = append(out, Record{Key: memberKey(targetKeyVersion, name, id)})
 	}
 	out = append(out, Record{Key: groupedKey(targetEpochKeyVersion, name)})
 	for _, id := range ids {
 		out = append(out, Record{Key: memberKey(memberKeyVersion, name, id)})
 	}
-	for regex := range g.regexes {
+	for _, regex := range slices.Sorted(maps.Keys(g.regexes)) {
 		out = append(out, Record{Key: regexKey(name, regex)})
 	}
 	return append(out, Record{Key: groupedKey(metadataKeyVersion, name)}, Record{Key: groupedKey(epochKeyVersion, name)})

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -301,7 +302,7 @@ func (d *draft) resolve(mayDescribe func(string) bool, now int64) bool {
 	}
 	changed := false
 	names := topics.Names()
-	for expr := range exprs {
+	for _, expr := range slices.Sorted(maps.Keys(exprs)) {
 		re, err := compileRegex(expr)
 		if err != nil {
 			continue // it came from the log, of an implementation with another syntax
@@ -372,7 +373,7 @@ func (c *Core) fence(g *group, gone map[string]bool, token Token, reply func() R
 			d.dropMember(id)
 		}
 	}
-	for regex := range k.regexes {
+	for _, regex := range slices.Sorted(maps.Keys(k.regexes)) {
 		if d.will.subscribedTo(regex) == 0 {
 			d.dropRegex(regex)
 		}

@@ -1,6 +1,11 @@
 package group
 
-import "github.com/millstream-io/millstream/log/record"
+import (
+	"maps"
+	"slices"
+
+	"github.com/millstream-io/millstream/log/record"
+)
 
 // rebalanceOrComplete begins a rebalance, or looks whether the one that goes on is complete.
 func (c *Core) rebalanceOrComplete(g *group, s *Step, now int64) {
@@ -139,8 +144,8 @@ func (c *Core) memberGone(g *group, s *Step, now int64) {
 // tickClassic does what is due in a classic group.
 func (c *Core) tickClassic(g *group, s *Step, now int64) {
 	k := g.classic
-	for id, at := range k.pendingJoin {
-		if at <= now {
+	for _, id := range slices.Sorted(maps.Keys(k.pendingJoin)) {
+		if k.pendingJoin[id] <= now {
 			k.remove(id)
 			if k.state == PreparingRebalance && k.allJoined() {
 				c.complete(g, s, now)
@@ -175,7 +180,7 @@ func (c *Core) syncIsOver(g *group, s *Step, now int64) {
 	if k.state != CompletingRebalance && k.state != Stable || len(k.pendingSync) == 0 {
 		return
 	}
-	for id := range k.pendingSync {
+	for _, id := range slices.Sorted(maps.Keys(k.pendingSync)) {
 		k.remove(id)
 	}
 	c.prepare(g, s, now)

@@ -549,7 +549,7 @@ func (s *script) check() {
 	}
 	for _, name := range s.core.names() {
 		g, f := s.core.groups[name], folded.groups[name]
-		if d := g.deadline(); d != never && (g.index < 0 || g.alarm > d) {
+		if d := g.deadline(); d != never && (g.index < 0 || g.alarm > max(d, s.now+retryMS)) {
 			s.problem = fmt.Sprintf("deadline %d, alarm %d", d, g.alarm)
 		}
 		if g.consumer == nil {

@@ -28,9 +28,10 @@ func (d *draft) assign(now int64) {
 	if g.assignor(d.c.cfg.Assignors) == RangeAssignor {
 		assignor = assignRange
 	}
-	for id, a := range assignor(subs, partitions) {
-		if old, ok := g.target[id]; !ok || !old.equal(a) {
-			d.setTarget(id, a)
+	assigned := assignor(subs, partitions)
+	for _, id := range g.memberIDs() {
+		if old, ok := g.target[id]; !ok || !old.equal(assigned[id]) {
+			d.setTarget(id, assigned[id])
 		}
 	}
 	d.setTargetEpoch(g.epoch, now)
