@@ -280,3 +280,75 @@ func TestAuthorizedOperationsAreThoseThatAreGranted(t *testing.T) {
 		t.Errorf("the cluster's operations %b, expected %b", got, 1<<acl.OpDescribe)
 	}
 }
+
+// A session remembers its partitions, not that they were allowed.
+func TestAFetchSessionLosesARightAtOnce(t *testing.T) {
+	ts := secured(t)
+	ts.grant(topicRight(acl.OpRead))
+	c := ts.login("alice")
+	req := quotaFetch(secret, 0)
+	req.SessionEpoch = 0
+	first := c.do(req).(*kmsg.FetchResponse)
+	if first.SessionID == 0 || first.Topics[0].Partitions[0].ErrorCode != 0 {
+		t.Fatalf("session %d, code %d", first.SessionID, first.Topics[0].Partitions[0].ErrorCode)
+	}
+	everything := acl.Filter{Type: acl.TypeAny, Pattern: acl.PatternAny, Op: acl.OpAny, Permission: acl.PermissionAny}
+	if _, err := ts.b.DeleteACLs([]acl.Filter{everything}); err != nil {
+		t.Fatal(err)
+	}
+	again := kmsg.NewPtrFetchRequest()
+	again.Version, again.MaxBytes, again.MinBytes, again.SessionID, again.SessionEpoch = 12, 1<<20, 1, first.SessionID, 1
+	second := c.do(again).(*kmsg.FetchResponse)
+	if codes := refusals(second); len(codes) != 1 || codes[0] != codeTopicAuthorizationFailed {
+		t.Errorf("in the session, without the right: codes %v", codes)
+	}
+}
+
+// What an answer tells beside what was asked for needs rights of its own.
+func TestAnswersLeaveOutWhatMayNotBeDescribed(t *testing.T) {
+	text := func(resp kmsg.Response) string {
+		b, err := json.Marshal(resp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	topicNamed := `"Topic":"` + secret + `"`
+	for _, c := range []struct {
+		what  string
+		needs []right // without the one on the topic
+		extra right
+		shows string
+		req   kmsg.Request
+	}{
+		{"all offsets of a group", []right{groupRight(acl.OpDescribe)}, topicRight(acl.OpDescribe), topicNamed, func() kmsg.Request {
+			req := kmsg.NewPtrOffsetFetchRequest()
+			req.Version, req.Group = 7, secret
+			return req
+		}()},
+		{"partitions of a transaction", []right{txnRight(acl.OpDescribe)}, topicRight(acl.OpDescribe), topicNamed, func() kmsg.Request {
+			req := kmsg.NewPtrDescribeTransactionsRequest()
+			req.TransactionalIDs = []string{secret}
+			return req
+		}()},
+		{"configurations of a new topic", []right{{acl.OpCreate, acl.TypeTopic, "new"}}, right{acl.OpDescribeConfigs, acl.TypeTopic, "new"}, `"Name":"retention.ms"`, func() kmsg.Request {
+			req := kmsg.NewPtrCreateTopicsRequest()
+			req.Version = 5
+			top := kmsg.NewCreateTopicsRequestTopic()
+			top.Topic, top.NumPartitions, top.ReplicationFactor = "new", 1, 1
+			req.Topics = append(req.Topics, top)
+			return req
+		}()},
+	} {
+		for _, granted := range []bool{false, true} {
+			ts := secured(t)
+			ts.grant(c.needs...)
+			if granted {
+				ts.grant(c.extra)
+			}
+			if got := text(ts.login("alice").do(c.req)); strings.Contains(got, c.shows) != granted {
+				t.Errorf("%s, with %v: %v: %s", c.what, c.extra, granted, got)
+			}
+		}
+	}
+}
