@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/wire"
 )
@@ -83,6 +84,10 @@ func serveSecurity(s *settings, logger *slog.Logger) (wire.Security, error) {
 		name, password, ok := strings.Cut(text, ":")
 		if !ok || name == "" || password == "" {
 			return sec, usagef("setting first-user (%s): expected NAME:PASSWORD", s.source["first-user"])
+		}
+		password, err := connectors.NewSecret(password).Reveal()
+		if err != nil {
+			return sec, usagef("setting first-user (%s): %w", s.source["first-user"], err)
 		}
 		sec.FirstUsers = []broker.ScramUser{ // clients may log in either way
 			{Name: name, Password: password, Mechanism: wire.ScramSHA512}, {Name: name, Password: password, Mechanism: wire.ScramSHA256}}

@@ -41,7 +41,7 @@ var knownSettings = []setting{
 	{"tls-client-auth", "none", "serve: clients' certificates: none, requested or required"},
 	{"sasl-mechanisms", "", "serve: what SASL listeners offer: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; default: SCRAM, and PLAIN with --sasl-users"},
 	{"sasl-users", "", "serve: file of the users of PLAIN, a line NAME:PASSWORD each, read at each login"},
-	{"first-user", "", "serve: NAME:PASSWORD of a SCRAM user to make where there is none yet; better in MILLSTREAM_FIRST_USER"},
+	{"first-user", "", "serve: NAME:PASSWORD of a SCRAM user to make where there is none yet; PASSWORD may be env:VARIABLE or file:PATH"},
 	{"acl", false, "serve: clients may do what access control lists allow, and nothing else"},
 	{"super-users", "", "serve: who may do everything, such as User:admin;User:ops"},
 	{"allow-if-no-acl", false, "serve: everybody may use what no access control list names"},
