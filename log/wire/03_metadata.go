@@ -130,12 +130,14 @@ func (m *metadataAnswer) byName(name string) {
 		m.failed(&name, [16]byte{}, forbidden(acl.TypeTopic))
 		return
 	}
-	_, err := m.s.b.CreateTopic(broker.TopicSpec{Name: name})
-	if v, ok := m.s.b.TopicView(name); ok && (err == nil || errors.Is(err, broker.ErrTopicExists)) {
-		m.found(v)
-		return
+	// The topic is there now, and yet the answer is Kafka's, whose controller makes
+	// it a moment later: not this time. Clients ask again; some take the first
+	// answer to a name that was deleted as proof that it is gone.
+	c := codeUnknownTopicOrPartition
+	if _, err := m.s.b.CreateTopic(broker.TopicSpec{Name: name}); err != nil && !errors.Is(err, broker.ErrTopicExists) {
+		c = code(err)
 	}
-	m.failed(&name, [16]byte{}, code(err))
+	m.failed(&name, [16]byte{}, c)
 }
 
 // create says whether topics that are not there are to be made. Before version
