@@ -46,6 +46,7 @@ type streamsTest struct {
 	broker                string
 	orders, users, totals string
 	n                     int
+	rest                  []record          // orders that are not sent yet
 	want                  map[string]string // the last total of each key
 }
 
@@ -75,10 +76,18 @@ func newStreamsTest(t *testing.T, broker string, n int) *streamsTest {
 	if err := cl.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.produce(produceArgs{Topic: s.orders, Codec: "none", Acks: "all", Idempotent: true, Records: sold}); err != nil {
-		t.Fatal(err)
-	}
+	s.rest = sold
 	return s
+}
+
+// sell sends the next n orders.
+func (s *streamsTest) sell(n int) {
+	s.t.Helper()
+	n = min(n, len(s.rest))
+	if _, err := startFranzGo(s.t, s.broker).produce(produceArgs{Topic: s.orders, Codec: "none", Acks: "all", Idempotent: true, Records: s.rest[:n]}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.rest = s.rest[n:]
 }
 
 // follow reads the committed outputs until there is one for each order, and
@@ -119,6 +128,7 @@ func (s *streamsTest) follow(ctx context.Context, progress func(n int)) {
 func TestIntegrationAStreamsApplicationIsExactlyOnce(t *testing.T) {
 	peers.NeedKafka(t)
 	s := newStreamsTest(t, target(t), 20_000)
+	s.sell(s.n)
 	app := peers.StartStreamsApp(t, s.broker, name(t, "app"), s.orders, s.users, s.totals)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -146,7 +156,7 @@ func TestTortureStreamsSurvivesKillsOfEitherSide(t *testing.T) {
 		t.Skip("skipped: runs in `make torture`")
 	}
 	t.Setenv("INTEGRATION", "1")
-	streamsKilled(t, 60_000, 30)
+	streamsKilled(t, 62_000, 30)
 }
 
 // streamsKilled ends the application or the broker, by SIGKILL or SIGTERM, so
@@ -165,14 +175,16 @@ func streamsKilled(t *testing.T, orders, kills int) {
 	rng := rand.New(rand.NewPCG(30, uint64(kills)))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(kills+2)*time.Minute)
 	defer cancel()
-	done := map[string]int{}
+	done, slice := map[string]int{}, orders/(kills+1)
+	s.sell(slice)
 	s.follow(ctx, func(n int) {
-		sum := 0
-		for _, k := range done {
-			sum += k
-		}
-		if sum == kills || n < orders*(sum+1)/(kills+1) {
+		sent := orders - len(s.rest)
+		if len(s.rest) == 0 || n < sent-slice/2 {
 			return
+		}
+		s.sell(slice) // there is always something to do while one of them is away
+		if len(s.rest) < slice {
+			s.sell(slice)
 		}
 		how := []string{"application killed", "application stopped", "broker killed", "broker stopped"}[rng.IntN(4)]
 		done[how]++
@@ -195,4 +207,11 @@ func streamsKilled(t *testing.T, orders, kills int) {
 		}
 	})
 	t.Logf("%d orders through %v", orders, done)
+	sum := 0
+	for _, n := range done {
+		sum += n
+	}
+	if sum != kills {
+		t.Errorf("%d ends of either side, want %d", sum, kills)
+	}
 }
