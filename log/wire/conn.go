@@ -27,6 +27,7 @@ type conn struct {
 	listener *bound
 	nc       net.Conn
 	tcp      *net.TCPConn // nc where it is plaintext, for sendfile; nil with TLS
+	sock     *net.TCPConn // what is below nc, in any case
 	remote   string
 	ip       netip.Addr
 	host     string // ip as access control lists spell it
@@ -78,6 +79,7 @@ const anonymous = "User:ANONYMOUS"
 
 func newConn(s *Server, b *bound, nc net.Conn) *conn {
 	c := &conn{srv: s, listener: b, nc: nc, remote: nc.RemoteAddr().String(), ip: remoteIP(nc), principal: anonymous}
+	c.sock, _ = nc.(*net.TCPConn)
 	c.host = c.ip.WithZone("").String()
 	if b.TLS != nil {
 		c.nc = tls.Server(nc, b.TLS)
@@ -140,6 +142,9 @@ func (c *conn) next() error {
 	}
 	if err := c.nc.SetReadDeadline(time.Now().Add(c.srv.cfg.IdleTimeout)); err != nil {
 		return err
+	}
+	if c.srv.draining.Load() { // stopReading was before the deadline, or will be
+		return c.fail(ClosedServer, nil)
 	}
 	size, err := c.in.size()
 	if err != nil {

@@ -75,13 +75,3 @@ func (c *conn) sendfile(f *os.File, pos, size int64) (sent int64, err error) {
 	runtime.KeepAlive(f)
 	return sent, nil
 }
-
-// again repeats an interrupted system call.
-func again(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
-}

@@ -74,12 +74,15 @@ func (c *conn) unmuted() {
 
 // waiting notes that the request waits for others (records, members of a group)
 // until the function that it gives is called. That time is not charged to
-// request_percentage.
+// request_percentage, and if the client goes away meanwhile, ctx ends.
 //
 //	defer r.waiting()()
 func (r *request) waiting() func() {
-	begin := r.conn.srv.cfg.Now()
-	return func() { r.waited += r.conn.srv.cfg.Now().Sub(begin) }
+	begin, stop := r.conn.srv.cfg.Now(), r.conn.watch()
+	return func() {
+		stop()
+		r.waited += r.conn.srv.cfg.Now().Sub(begin)
+	}
 }
 
 // mutate asks whether a request may make or remove so many partitions
