@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -112,17 +113,21 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 		}
 	}
 	opts := segment.AppendOptions{Now: p.b.nowMS(), LogAppendTime: s.logAppendTime}
+	var e *txnEntry
 	if h.Transactional() {
 		// Held over the append, so that no batch can slip behind its own marker.
-		e, err := p.b.txns.enter(ProducerIdentity{h.ProducerID, h.ProducerEpoch}, p.tp)
+		e, err = p.b.txns.enterAt(ProducerIdentity{h.ProducerID, h.ProducerEpoch}, p.tp, h.BaseSequence)
 		if err != nil {
 			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, err}
 		}
 		defer e.mu.RUnlock()
-		opts.FromZero = e.t.Implicit()
+		opts.FromZero = e.t.Implicit() || e.refused.skip(p.tp, h.BaseSequence)
 	}
 	res, err := l.Append(batches, opts)
 	if err != nil {
+		if e != nil && errors.Is(err, segment.ErrStorage) {
+			e.refused.add(p.tp, h.BaseSequence)
+		}
 		return ProduceResult{}, Unsynced{}, p.wrap(err)
 	}
 	if !res.Duplicate {

@@ -44,6 +44,8 @@ type txnEntry struct {
 	// unsynced are the partitions with markers that may not be on disk, by where
 	// they end. They are synced before the next decision and before Complete.
 	unsynced map[*Partition]record.Offset
+
+	refused refusals
 }
 
 func newTransactions(b *Broker) *transactions {
@@ -115,6 +117,12 @@ func (c *transactions) unlock(e *txnEntry) {
 // enter lets a transactional append in: the producer's transaction is open and
 // includes the partition. The entry is returned read-locked.
 func (c *transactions) enter(who ProducerIdentity, tp record.TopicPartition) (*txnEntry, error) {
+	return c.enterAt(who, tp, record.NoSequence)
+}
+
+// enterAt is enter for a batch that begins with a sequence: if it is refused now,
+// the one behind it must not take its place.
+func (c *transactions) enterAt(who ProducerIdentity, tp record.TopicPartition, seq int32) (*txnEntry, error) {
 	c.mu.RLock()
 	e := c.byPID[who.ID]
 	c.mu.RUnlock()
@@ -130,9 +138,11 @@ func (c *transactions) enter(who ProducerIdentity, tp record.TopicPartition) (*t
 		e.mu.RUnlock()
 		return nil, ErrInvalidProducerEpoch
 	case e.t.State == txn.PrepareCommit || e.t.State == txn.PrepareAbort:
+		e.refused.add(tp, seq)
 		e.mu.RUnlock()
 		return nil, ErrConcurrentTransaction
 	case e.t.State != txn.Ongoing || !e.t.Has(tp):
+		e.refused.add(tp, seq)
 		e.mu.RUnlock()
 		return nil, ErrNotInTransaction
 	}
@@ -158,6 +168,9 @@ func (c *transactions) change(e *txnEntry, f func(*txn.Core)) {
 	old := e.t
 	f(c.core)
 	e.t = c.core.Get(e.id)
+	if old == nil || e.t == nil || e.t.Identity != old.Identity || e.t.State != txn.Ongoing && old.State == txn.Ongoing {
+		e.refused.clear()
+	}
 	if old != nil && (e.t == nil || e.t.ID != old.ID) {
 		delete(c.byPID, old.ID)
 	}

@@ -115,6 +115,34 @@ func TestAProducerOfTheBumpingProtocolBeginsEachTransactionWithSequence0(t *test
 	h.expect("a", 0, true, "1", "3")
 }
 
+func TestABatchDoesNotTakeThePlaceOfOneThatWasRefused(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 1)
+	p, x := h.part("a", 0), h.tx("x")
+	put := func(seq int32) error {
+		_, err := p.Produce(batch(x.who, seq, true, 0, fmt.Sprint(seq)), AcksLeader)
+		return err
+	}
+	h.is(put(0), ErrNotInTransaction) // the first of several in flight
+	h.ok(h.AddPartitionsToTxn("x", x.who, []record.TopicPartition{tp("a", 0)}))
+	h.is(put(1), segment.ErrOutOfOrderSequence)
+	h.ok(put(0))
+	h.ok(put(1))
+	h.ok(x.end(true))
+
+	y := h.tx("y")
+	x = y
+	h.ok(h.AddPartitionsToTxn("y", y.who, []record.TopicPartition{tp("a", 0)}))
+	h.faults.SetRules(vfs.Rule{Ops: vfs.OpWrite, Name: "/data/a-0/*.log", Err: errDisk})
+	h.is(put(5), ErrStorage)
+	h.faults.SetRules()
+	h.is(put(6), segment.ErrOutOfOrderSequence)
+	h.ok(put(5))
+	h.ok(put(6))
+	h.ok(y.end(true))
+	h.expect("a", 0, true, "0", "1", "5", "6")
+}
+
 func TestAnAbortWithoutATransactionIsTakenByTheBumpingProtocol(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1)

@@ -46,7 +46,8 @@ func (c *Core) Add(id string, who Identity, tps []record.TopicPartition, implici
 	}
 	if t.State == Ongoing {
 		all, more := t.union(tps)
-		if !more {
+		n.Version = max(n.Version, t.Version)
+		if !more && n.Version == t.Version {
 			return Step{}
 		}
 		n.Partitions, n.UpdateMS = all, now
