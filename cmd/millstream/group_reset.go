@@ -86,15 +86,16 @@ func runGroupReset(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	return render(cmd, plan, func(line row) {
+	err = render(cmd, plan, func(line row) {
 		line("TOPIC", "PARTITION", "FROM", "TO")
 		for _, r := range plan {
 			line(r.Topic, r.Partition, orDash(r.From), r.To)
 		}
-		if !execute {
-			fmt.Fprintln(cmd.ErrOrStderr(), "nothing was changed: add --execute to do it")
-		}
 	})
+	if asJSON, _ := outputJSON(cmd); err == nil && !execute && !asJSON {
+		fmt.Fprintln(cmd.ErrOrStderr(), "nothing was changed: add --execute to do it")
+	}
+	return err
 }
 
 // target says where offsets go.
