@@ -70,6 +70,7 @@ func (g *groups) shard(p *Partition) *groupShard {
 	defer g.mu.Unlock()
 	if s = g.shards[p.tp.Partition]; s == nil {
 		s = &groupShard{b: g.b, p: p, settled: make(chan struct{}), core: group.New(g.b.groupConfig())}
+		s.core.Loaded(g.b.nowMS())
 		g.shards[p.tp.Partition] = s
 	}
 	return s

@@ -217,8 +217,10 @@ func (c *Core) clear(g *group) {
 	g.classic, g.consumer = newClassic(), nil
 }
 
-// Loaded begins the sessions of all members, after the log has been replayed.
+// Loaded begins the sessions of all members, after the log has been replayed; a
+// new core without a log is loaded too.
 func (c *Core) Loaded(now int64) {
+	c.nextExpiry = now + c.cfg.RetentionCheckMS
 	for _, name := range c.names() {
 		g := c.groups[name]
 		if g.consumer != nil {
