@@ -35,6 +35,17 @@ func FuzzShape(f *testing.F) {
 			}
 		}
 	}
+	for _, b := range clientVectors(f) {
+		h, err := parseHeader(b[4:])
+		if err != nil || h.key != keyProduce && h.key != keyFetch {
+			continue
+		}
+		req := kmsg.RequestForKey(h.key)
+		if req.SetVersion(h.version); req.IsFlexible() {
+			h.rest, _ = skipTags(h.rest)
+		}
+		f.Add(h.key, h.version, h.rest)
+	}
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		if key != keyProduce && key != keyFetch || len(body) > 1<<12 {
 			return
@@ -73,6 +84,9 @@ func FuzzFrames(f *testing.F) {
 	for _, req := range []kmsg.Request{kmsg.NewPtrApiVersionsRequest(), kmsg.NewPtrMetadataRequest(), kmsg.NewPtrFetchRequest()} {
 		req.SetVersion(req.MaxVersion())
 		f.Add(kmsg.NewRequestFormatter(kmsg.FormatterClientID("c")).AppendRequest(nil, req, 5), uint8(3))
+	}
+	for _, b := range clientVectors(f) {
+		f.Add(b, uint8(31))
 	}
 	f.Add([]byte{0, 0, 0, 10, 0, 3, 0, 1, 0, 0, 0, 7, 0xff, 0xff}, uint8(1))
 	f.Fuzz(func(t *testing.T, b []byte, step uint8) {
