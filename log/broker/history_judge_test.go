@@ -94,7 +94,7 @@ func (j *judge) topics() {
 		case got.Internal:
 		case t == nil:
 			j.bad("topic %s is back after its deletion", got.Name)
-		case int(got.Partitions) != len(t.parts) || got.ID != t.id && t.id != [16]byte{}:
+		case int(got.Partitions) != len(t.parts) && int(got.Partitions) != len(t.parts)+t.more || got.ID != t.id && t.id != [16]byte{}:
 			j.bad("topic %s: expected id %x and %d partitions, found %x and %d", got.Name, t.id, len(t.parts), got.ID, got.Partitions)
 		}
 	}
@@ -102,6 +102,9 @@ func (j *judge) topics() {
 		if _, ok := j.b.Topic(t.name); !ok && !t.maybe {
 			j.bad("topic %s is gone", t.name)
 		}
+	}
+	if v := j.b.Setting("log.cleaner.threads"); v != j.m.setting && v != j.m.nextSetting && !(v == "1" && j.m.setting == "") {
+		j.bad("log.cleaner.threads is %s, expected %q or %q", v, j.m.setting, j.m.nextSetting)
 	}
 }
 

@@ -76,6 +76,7 @@ type topicModel struct {
 	id    [16]byte // zero while it is being made
 	maybe bool
 	parts []*partModel
+	more  int // partitions that a call in progress adds
 }
 
 // producerModel is one transactional id.
@@ -114,6 +115,8 @@ type model struct {
 	handed map[broker.ProducerIdentity]bool
 	seq    int
 	nowMS  int64
+	// a broker's configuration as set, and as a call in progress sets it
+	setting, nextSetting string
 	// after a power cut, while the next start is in progress: only durable data counts
 	cut bool
 }

@@ -44,6 +44,8 @@ var operations = []operation{
 	{"create topic", 3, (*history).opCreate},
 	{"delete topic", 2, (*history).opDelete},
 	{"alter topic", 1, (*history).opAlter},
+	{"grow topic", 2, (*history).opGrow},
+	{"alter broker", 1, (*history).opAlterBroker},
 	{"tick", 3, (*history).opTick},
 	{"time out", 1, (*history).opTimeOut},
 	{"close and open", 4, (*history).opReopen},
@@ -550,6 +552,40 @@ func (h *history) opAlter() error {
 	v := fmt.Sprint(1024 + h.rng.IntN(1024))
 	h.note("alter topic %s segment.bytes=%s", t.name, v)
 	return h.b.AlterTopic(t.name, map[string]*string{"segment.bytes": &v})
+}
+
+func (h *history) opGrow() error {
+	var some []*topicModel
+	for _, t := range h.m.topics {
+		if strings.HasPrefix(t.name, "d") && len(t.parts) < 5 {
+			some = append(some, t)
+		}
+	}
+	if len(some) == 0 {
+		return h.opCreate()
+	}
+	t := pick(h.rng, some)
+	t.more = 1 + h.rng.IntN(2)
+	n := len(t.parts) + t.more
+	h.note("grow topic %s to %d partitions", t.name, n)
+	if err := h.b.CreatePartitions(t.name, int32(n), false); err != nil {
+		return err
+	}
+	for len(t.parts) < n {
+		t.parts = append(t.parts, &partModel{tp: record.TopicPartition{Topic: t.name, Partition: record.Partition(len(t.parts))}})
+	}
+	t.more = 0
+	return nil
+}
+
+// opAlterBroker changes a configuration of all brokers that changes nothing else.
+func (h *history) opAlterBroker() error {
+	h.m.nextSetting = fmt.Sprint(1 + h.rng.IntN(100))
+	h.note("alter broker log.cleaner.threads=%s", h.m.nextSetting)
+	err := h.b.AlterConfig(broker.Resource{Type: broker.BrokerResource},
+		[]broker.ConfigChange{{Name: "log.cleaner.threads", Value: h.m.nextSetting}}, false)
+	h.m.setting = h.m.nextSetting
+	return err
 }
 
 func (h *history) opTick() error {
