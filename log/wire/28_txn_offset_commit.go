@@ -39,6 +39,8 @@ func handleTxnOffsetCommit(_ context.Context, s *Server, r *request) (kmsg.Respo
 				codes[tp] = forbidden(acl.TypeTopic)
 			case err != nil:
 				codes[tp] = code(err)
+			case !s.b.OffsetMetadataFits(orEmpty(p.Metadata)):
+				codes[tp] = codeOffsetMetadataTooLarge
 			default:
 				o := broker.CommittedOffset{Offset: record.Offset(p.Offset), Epoch: record.LeaderEpoch(p.LeaderEpoch)}
 				if p.Metadata != nil {
