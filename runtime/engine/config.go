@@ -36,8 +36,8 @@ type Config struct {
 	// Retention is how long the topics that the engine creates for sources,
 	// results and dead letters keep records, by the records' timestamps. Default
 	// 0: for good, because event times may be old already when they arrive.
-	// Records go by whole segments, so up to an eighth more is kept. Topics that
-	// exist keep their own setting.
+	// Records go by whole segments, so up to an eighth more is kept. Topics of
+	// sources and results that exist keep their own setting; those of dead letters follow.
 	Retention time.Duration
 	// Guarantee is "exactly_once" (default) or "at_least_once".
 	Guarantee string

@@ -35,7 +35,9 @@ func (e *Engine) makePlan(ctx context.Context) error {
 		}
 		s := logclient.TopicSpec{Name: t.Name, Partitions: t.Partitions, Configs: t.Configs}
 		if t.Kind == plan.DeadLetters {
-			s.Configs = e.cfg.topicConfigs() // they are for people, and kept as long as what people read
+			// They are for people, and kept as long as what people read; nobody else
+			// sets how long, so they follow a Retention that was changed.
+			s.Configs, s.Follow = e.cfg.topicConfigs(), true
 		}
 		e.specs = append(e.specs, s)
 	}
@@ -98,7 +100,7 @@ func (e *Engine) externalSpecs(ctx context.Context, cut *plan.Cut) ([]logclient.
 	}
 	var specs []logclient.TopicSpec
 	for i, name := range names {
-		s := logclient.TopicSpec{Name: name, Partitions: have[i].Partitions, Configs: e.cfg.topicConfigs()}
+		s := logclient.TopicSpec{Name: name, Partitions: have[i].Partitions, Configs: e.cfg.topicConfigs(), Follow: name == plan.DeadLettersTopic(e.topo.Name)}
 		switch {
 		case s.Partitions == 0 && want[name] > 0:
 			s.Partitions = want[name]

@@ -48,6 +48,8 @@ type TopicSpec struct {
 	Name       string
 	Partitions int32 // 0: whatever it has; the log's default if it is missing
 	Configs    map[string]string
+	// Follow: a topic that is there gets the Configs too, where it has others.
+	Follow bool
 }
 
 // TopicInfo describes a topic.

@@ -103,6 +103,9 @@ func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logcli
 			if err := matches(spec, t); err != nil {
 				return nil, err
 			}
+			if err := l.follow(spec, t); err != nil {
+				return nil, err
+			}
 		}
 	}
 	infos := make([]logclient.TopicInfo, len(specs))
@@ -130,6 +133,23 @@ func (l *Log) ensure(spec logclient.TopicSpec) (broker.Topic, error) {
 		return t, classified(fmt.Sprintf("create topic %s", spec.Name), err)
 	}
 	return t, nil
+}
+
+// follow alters a topic that is there and has other configurations than asked for.
+func (l *Log) follow(spec logclient.TopicSpec, t broker.Topic) error {
+	other := map[string]*string{}
+	for name, v := range spec.Configs {
+		if have, ok := t.Configs[name]; spec.Follow && (!ok || have != v) {
+			other[name] = &v
+		}
+	}
+	if len(other) == 0 {
+		return nil
+	}
+	if err := l.broker.AlterTopic(spec.Name, other); err != nil {
+		return classified(fmt.Sprintf("alter topic %s", spec.Name), err)
+	}
+	return nil
 }
 
 func matches(spec logclient.TopicSpec, t broker.Topic) error {

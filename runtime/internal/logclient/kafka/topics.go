@@ -189,6 +189,9 @@ func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logcli
 			return nil, &logclient.TopicMismatchError{Topic: s.Name, Have: infos[i].Partitions, Expected: s.Partitions}
 		}
 	}
+	if err := l.follow(ctx, specs, infos); err != nil {
+		return nil, err
+	}
 	if len(req.Topics) == 0 {
 		return infos, nil
 	}
@@ -207,6 +210,39 @@ func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logcli
 		}
 	}
 	return infos, nil
+}
+
+// follow alters topics that are there to what was asked for. Who may not alter
+// them leaves them as they are: they work as well.
+func (l *Log) follow(ctx context.Context, specs []logclient.TopicSpec, infos []logclient.TopicInfo) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	for i, s := range specs {
+		if !s.Follow || infos[i].Partitions == 0 || len(s.Configs) == 0 {
+			continue
+		}
+		res := kmsg.NewIncrementalAlterConfigsRequestResource()
+		res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeTopic, s.Name
+		for _, k := range slices.Sorted(maps.Keys(s.Configs)) {
+			c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+			c.Name, c.Op, c.Value = k, kmsg.IncrementalAlterConfigOpSet, kmsg.StringPtr(s.Configs[k])
+			res.Configs = append(res.Configs, c)
+		}
+		req.Resources = append(req.Resources, res)
+	}
+	if len(req.Resources) == 0 {
+		return nil
+	}
+	resp, err := req.RequestWith(ctx, l.cl)
+	if err != nil {
+		return l.failed(ctx, "alter topics", err)
+	}
+	for _, res := range resp.Resources {
+		err := kerr.ErrorForCode(res.ErrorCode)
+		if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
+			return classified("alter topic "+res.ResourceName, err)
+		}
+	}
+	return nil
 }
 
 func (l *Log) creation(s logclient.TopicSpec) kmsg.CreateTopicsRequestTopic {
