@@ -20,11 +20,11 @@ type goTest struct {
 	env      []string // beside the process's own
 	packages []string
 	run      []string // each a pattern of go test's -run; none is all tests
-	skip     string   // a pattern of go test's -skip
 	timeout  time.Duration
 }
 
-// results are the verdicts of a suite: "pass", "fail" or "skip" by test, which is
+// results are the verdicts of a suite: "pass", "fail" or "skip", or "run" while
+// there is none (which stays where a test took its whole package down), by test, which is
 // named "Test/sub", with its folder in the module before it: "sasl TestSASL".
 type results struct {
 	verdict map[string]string
@@ -42,9 +42,6 @@ func (g goTest) do(ctx context.Context, module string, progress io.Writer) (*res
 	args := []string{"test", "-json", "-count=1", "-p=1", "-timeout=" + g.timeout.String()}
 	if len(g.run) > 0 {
 		args = append(args, "-run="+strings.Join(g.run, "|"))
-	}
-	if g.skip != "" {
-		args = append(args, "-skip="+g.skip)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, g.packages...)...)
 	cmd.Dir, cmd.Env = g.dir, append(append(cmd.Environ(), "GOTOOLCHAIN=auto"), g.env...)
@@ -81,10 +78,18 @@ func (g goTest) do(ctx context.Context, module string, progress io.Writer) (*res
 	if len(r.verdict) == 0 {
 		return r, fmt.Errorf("go test %v ran no test: %v\n%s", g.packages, ended, faults.String())
 	}
-	if ended != nil && r.count("fail") == 0 {
-		r.fault = fmt.Sprintf("%v\n%s", ended, faults.String())
-	}
+	r.settle(ended, faults.String())
 	return r, g.allPatternsMatch(r)
+}
+
+// settle notes what the verdicts do not tell: tests that were cut short, a call
+// that failed as a whole.
+func (r *results) settle(ended error, said string) {
+	if cut := r.with("run"); len(cut) > 0 {
+		r.fault = fmt.Sprintf("%d tests have no verdict, and those after them did not run: %s", len(cut), strings.Join(cut, ", "))
+	} else if ended != nil && r.count("fail") == 0 {
+		r.fault = fmt.Sprintf("%v\n%s", ended, said)
+	}
 }
 
 // allPatternsMatch refuses a pattern that chose no test: a suite that renames
@@ -108,6 +113,8 @@ func testOf(name string) string { return name[strings.IndexByte(name, ' ')+1:] }
 func (r *results) add(e event, progress io.Writer) {
 	name := strings.TrimSpace(e.Package + " " + e.Test)
 	switch e.Action {
+	case "run":
+		r.verdict[name] = e.Action
 	case "output":
 		if r.output[name] == nil {
 			r.output[name] = &strings.Builder{}

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, out io.Writer) (bool, error) {
 	only := f.String("suite", "", "run this suite only: "+strings.Join(suiteNames(), ", "))
 	pattern := f.String("run", "", "run only tests that match this pattern of go test")
 	record := f.Bool("record", false, "with -target kafka: write the list of tests that fail there")
+	explain := f.Bool("explain", false, "print what listed tests said when they failed, too")
 	if err := f.Parse(args); err != nil {
 		return false, err
 	}
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) (bool, error) {
 		if *pattern != "" {
 			s.whole.run = []string{*pattern}
 		}
+		s.explain = *explain
 		passed, err := s.against(ctx, *against, *record, out)
 		if err != nil {
 			return false, err
@@ -68,15 +70,17 @@ type suite struct {
 	run    func(ctx context.Context, p part, progress io.Writer) (*results, error)
 	whole  part
 	exempt string // a file of testdata
+
+	explain bool
 }
 
 var suites = []suite{
-	{"kafka-go", runKafkaGo, part{timeout: 20 * time.Minute}, "kafka-go.txt"},
-	{"franz-go", runFranzGo, part{records: 100_000, timeout: 20 * time.Minute}, "franz-go.txt"},
-	{"franz-go-chaos", runFranzGo, part{
+	{name: "kafka-go", run: runKafkaGo, whole: part{timeout: 20 * time.Minute}, exempt: "kafka-go.txt"},
+	{name: "franz-go", run: runFranzGo, whole: part{records: 100_000, timeout: 20 * time.Minute}, exempt: "franz-go.txt"},
+	{name: "franz-go-chaos", run: runFranzGo, whole: part{
 		records: 50_000, timeout: 20 * time.Minute,
 		run: []string{"TestGroupETL", "TestTxnEtl"}, env: []string{"KGO_TEST_CHAOS=1"},
-	}, "franz-go.txt"},
+	}, exempt: "franz-go.txt"},
 }
 
 func suiteNames() []string {
@@ -129,6 +133,9 @@ func (s suite) account(r *results, out io.Writer) (bool, error) {
 	for _, name := range r.with("fail") {
 		if why, listed := list.reason(name); listed {
 			excused = append(excused, name+": "+why)
+			if s.explain {
+				fmt.Fprintf(out, "said  %s\n%s", name, r.output[name])
+			}
 			continue
 		}
 		ok = false

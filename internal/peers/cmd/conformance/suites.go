@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,13 @@ const (
 	franzGo = "github.com/twmb/franz-go"
 )
 
+// kafkaGoMends mends a test helper of kafka-go that dereferences nil whatever
+// the broker, and takes down every test that would come after it: getOffsets
+// makes a ConsumerGroup without a way to connect.
+var kafkaGoMends = struct{ file, old, new string }{
+	"reader_test.go", "conn, err := cg.coordinator()", "cg.config.Timeout = 10 * time.Second\n\tcg.config.connect = makeConnect(cg.config)\n\tconn, err := cg.coordinator()",
+}
+
 // runKafkaGo copies kafka-go's source from the module cache, whose tests need
 // their fixtures beside them and modules that ours does not, and runs those of
 // its packages that talk to a broker.
@@ -56,6 +64,9 @@ func runKafkaGo(ctx context.Context, p part, progress io.Writer) (*results, erro
 	defer os.RemoveAll(dir)
 	if err := copyTree(dir, src); err != nil {
 		return nil, fmt.Errorf("copy %s: %w", src, err)
+	}
+	if err := replaceOnce(filepath.Join(dir, kafkaGoMends.file), kafkaGoMends.old, kafkaGoMends.new); err != nil {
+		return nil, err
 	}
 	suite := goTest{
 		dir: dir, packages: []string{".", "./sasl", "./topics"}, run: p.run, timeout: p.timeout,
@@ -112,4 +123,15 @@ func copyTree(dir, src string) error {
 		}
 		return os.WriteFile(filepath.Join(dir, rel), b, 0o644)
 	})
+}
+
+func replaceOnce(file, old, replacement string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(b), old); n != 1 {
+		return fmt.Errorf("%s has %q %d times, want once: kafka-go's suite has changed", file, old, n)
+	}
+	return os.WriteFile(file, []byte(strings.Replace(string(b), old, replacement, 1)), 0o644)
 }
