@@ -74,7 +74,7 @@ func FindKafka() (*Kafka, error) {
 	}
 	dir, err := jars("kafka", kafkaPOM)
 	if err != nil {
-		return nil, fmt.Errorf("Kafka's jars: %w", err)
+		return nil, fmt.Errorf("jars of Kafka: %w", err)
 	}
 	return &Kafka{classpath: filepath.Join(dir, "*"), java: java}, nil
 }

@@ -166,7 +166,7 @@ func (f *franzGo) transact(a transactArgs) ([]int64, error) {
 func (f *franzGo) relay(a relayArgs) (relayed, error) {
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(f.broker), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.TransactionalID(a.TxID), kgo.ConsumerGroup(a.Group), kgo.ConsumeTopics(a.From), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(300*time.Millisecond), kgo.RequireStableFetchOffsets())
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(300*time.Millisecond))
 	if err != nil {
 		return relayed{}, err
 	}
