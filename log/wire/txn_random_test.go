@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,7 +109,7 @@ func (c *chaos) note(format string, args ...any) {
 func (c *chaos) start() {
 	c.disk = vfs.Faulty(c.mem)
 	b, err := broker.Open(broker.Config{
-		Dir: "data", FS: c.disk, MaintenanceInterval: -1, TickInterval: -1, BootID: fmt.Sprint("boot-", c.boot), Now: func() time.Time { return c.now },
+		Dir: "data", FS: c.disk, MaintenanceInterval: -1, TickInterval: -1, SyncParallelism: 1, BootID: fmt.Sprint("boot-", c.boot), Now: func() time.Time { return c.now },
 	})
 	if err != nil {
 		c.t.Fatalf("open after %d steps: %v", len(c.log), err)
@@ -181,7 +182,10 @@ func (c *chaos) ask(p *chaosProducer) {
 	case 3:
 		power, at, n := c.rng.IntN(3) == 0, c.rng.IntN(12), 0
 		var clone *vfs.Mem
+		var mu sync.Mutex
 		hook := func(vfs.Event) {
+			mu.Lock()
+			defer mu.Unlock()
 			if n++; n == at {
 				clone = c.clone(power)
 			}
