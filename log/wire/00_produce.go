@@ -58,6 +58,7 @@ func handleProduce(_ context.Context, s *Server, r *request) (kmsg.Response, err
 	}
 	for i := range a.waits {
 		if !a.waits[i].Done() {
+			r.frame.release() // the batches are in the log; their memory need not wait for the disk
 			r.later(a.wait)
 			return nil, nil
 		}
@@ -78,9 +79,12 @@ func (a *produceAnswer) refused() int16 {
 
 // topic appends what the request has for one topic.
 func (a *produceAnswer) topic(t *kmsg.ProduceRequestTopic, out *kmsg.ProduceResponseTopic, refused int16) {
-	out.Topic, out.TopicID = t.Topic, t.TopicID
+	out.TopicID = t.TopicID
 	out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(t.Partitions))
 	view, missing := a.find(t)
+	if out.Topic = view.Name; out.Topic != t.Topic { // nothing of the answer lies in the frame
+		out.Topic = strings.Clone(t.Topic)
+	}
 	if refused == codeNone {
 		refused = missing
 	}

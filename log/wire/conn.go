@@ -166,7 +166,7 @@ func (c *conn) next() error {
 	if c.sasl != nil && c.sasl.raw {
 		return c.rawToken(&fr)
 	}
-	r := &request{conn: c, frame: fr, arrived: c.srv.cfg.Now()}
+	r := &request{conn: c, frame: fr, size: size, arrived: c.srv.cfg.Now()}
 	resp, err := c.dispatch(r)
 	if err != nil {
 		r.frame.release()
@@ -285,6 +285,9 @@ func (c *conn) settle(a answer) (err error) {
 	return c.write(a.r, a.resp)
 }
 
+// maxAnswer is the largest encoding whose buffer is kept.
+const maxAnswer = 1 << 20
+
 // outPool holds the buffers in which answers are encoded.
 var outPool = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
@@ -304,7 +307,7 @@ func (c *conn) write(r *request, resp kmsg.Response) error {
 			r.frame.release()
 			sent, err = int64(len(b)-4), c.send(b)
 		}
-		if cap(b) <= maxPooled {
+		if cap(b) <= maxAnswer {
 			*buf = b[:0]
 			outPool.Put(buf)
 		}
@@ -344,7 +347,7 @@ func (c *conn) send(b []byte) error {
 
 // served describes the request for metrics.
 func (r *request) served(c *conn, out int64) Served {
-	sv := Served{Listener: c.listener.Name, BytesOut: out, Errors: r.errors, Took: c.srv.cfg.Now().Sub(r.arrived), Key: r.api.key}
+	sv := Served{Listener: c.listener.Name, BytesIn: r.size, BytesOut: out, Errors: r.errors, Took: c.srv.cfg.Now().Sub(r.arrived), Key: r.api.key}
 	if r.req != nil {
 		sv.Version = r.version()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"net"
 	"sync"
 	"time"
@@ -54,19 +55,38 @@ func (f *frame) release() {
 		f.memory.Release(f.weight)
 	}
 	if f.pooled != nil {
-		if cap(f.b) <= maxPooled {
-			*f.pooled = f.b[:0]
-		}
-		framePool.Put(f.pooled)
+		putBuffer(f.pooled)
 	}
 	*f = frame{}
 }
 
-// framePool holds buffers of produce requests.
-var framePool = sync.Pool{New: func() any { return new([]byte) }}
+// framePools hold the buffers of produce requests: pool i those of frameStep<<i bytes.
+var framePools [9]sync.Pool
 
 // maxPooled is the largest buffer that is kept for the next request.
-const maxPooled = 4 << 20
+const maxPooled = frameStep << (len(framePools) - 1)
+
+// getBuffer gives an empty buffer for at least size bytes.
+func getBuffer(size int) *[]byte {
+	class := bits.Len(uint(size-1) / frameStep)
+	if class >= len(framePools) {
+		b := make([]byte, 0, size)
+		return &b
+	}
+	if b, ok := framePools[class].Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, frameStep<<class)
+	return &b
+}
+
+func putBuffer(b *[]byte) {
+	class := bits.Len(uint(cap(*b)-1) / frameStep)
+	if class < len(framePools) && cap(*b) == frameStep<<class {
+		*b = (*b)[:0]
+		framePools[class].Put(b)
+	}
+}
 
 // frameReader reads frames from a connection through a small buffer.
 type frameReader struct {
@@ -76,6 +96,9 @@ type frameReader struct {
 	buf  []byte // [from:to] is read and not used
 	from int
 	to   int
+	// proven is how much memory a request gets at once: a peer that has sent a
+	// large one is believed to send another.
+	proven int
 }
 
 // size waits for the next frame up to idle and reads its length; io.EOF where
@@ -151,12 +174,11 @@ func (f *frameReader) body(ctx context.Context, m *memory, size int, produce boo
 	if fr.memory != nil {
 		fr.weight = int64(size)
 	}
-	if produce && size <= maxPooled {
-		fr.pooled = framePool.Get().(*[]byte)
+	if first := min(size, max(frameStep, f.proven)); produce && size > tinyFrame {
+		fr.pooled = getBuffer(first)
 		fr.b = *fr.pooled
-	}
-	if cap(fr.b) < size {
-		fr.b = make([]byte, 0, min(size, frameStep))
+	} else {
+		fr.b = make([]byte, 0, first)
 	}
 	have := min(size, f.to-f.from)
 	fr.b = append(fr.b[:0], f.buf[f.from:f.from+have]...)
@@ -166,6 +188,7 @@ func (f *frameReader) body(ctx context.Context, m *memory, size int, produce boo
 		fr.release()
 		return frame{}, fmt.Errorf("after %d of %d bytes of a request: %w", n, size, unexpected(err))
 	}
+	f.proven = max(f.proven, 2*size)
 	return fr, nil
 }
 
@@ -177,7 +200,7 @@ func (f *frameReader) rest(fr *frame, size int, timeout time.Duration) error {
 	last := time.Now().Add(timeout + time.Duration(size)*time.Second/frameRate)
 	for len(fr.b) < size {
 		if len(fr.b) == cap(fr.b) {
-			fr.b = append(make([]byte, 0, min(size, 4*cap(fr.b))), fr.b...)
+			fr.grow(min(size, 4*cap(fr.b)))
 		}
 		next := time.Now().Add(timeout)
 		if next.After(last) {
@@ -193,6 +216,18 @@ func (f *frameReader) rest(fr *frame, size int, timeout time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// grow moves the frame into a larger buffer.
+func (f *frame) grow(size int) {
+	if f.pooled == nil {
+		f.b = append(make([]byte, 0, size), f.b...)
+		return
+	}
+	larger := getBuffer(size)
+	f.b = append(*larger, f.b...)
+	putBuffer(f.pooled)
+	f.pooled = larger
 }
 
 // header is what stands before a request's body.

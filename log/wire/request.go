@@ -21,6 +21,7 @@ type request struct {
 	api         *api
 	correlation int32
 	frame       frame
+	size        int // of the frame
 	errors      int // error codes put into the answer; see fail
 	wait        func() kmsg.Response
 	fetched     int64         // bytes of records in the answer to a fetch

@@ -31,7 +31,7 @@ func (r *request) charge() {
 	q, now := c.srv.b.Quotas(), c.srv.cfg.Now()
 	switch r.api.key {
 	case keyProduce:
-		r.use(now, quota.ProducerBytes, float64(len(r.frame.b)))
+		r.use(now, quota.ProducerBytes, float64(r.size))
 	case keyFetch:
 		r.use(now, quota.ConsumerBytes, float64(r.fetched))
 	}
