@@ -16,7 +16,7 @@ func (b *Broker) Tick() error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	errs := []error{b.txns.tick(), b.txns.complete(), b.groups.tick()}
+	errs := []error{b.txns.tick(), b.txns.complete(), b.groups.tick(), b.flushTimers()}
 	if b.startsChanged.Swap(false) {
 		errs = append(errs, b.checkpointStarts())
 	}
@@ -80,7 +80,7 @@ func (b *Broker) clean(force bool) error {
 	for _, p := range ps {
 		l := p.log.Load()
 		c := l.Cleanable(record.Offset(p.dirty.Load()), b.nowMS())
-		if p.Err() != nil || !force && !enough(c, p.settings.Load().dirtyRatio) {
+		if p.Err() != nil || !force && !p.settings.Load().cleanable(c, b.nowMS()) {
 			continue
 		}
 		if keys == nil {
@@ -89,6 +89,13 @@ func (b *Broker) clean(force bool) error {
 		errs = append(errs, b.compact(p, l, keys))
 	}
 	return errors.Join(errs...)
+}
+
+// cleanable says that a partition is worth cleaning: so much of it is dirty, or
+// something has been for max.compaction.lag.ms.
+func (s *topicSettings) cleanable(c segment.Cleanable, now int64) bool {
+	overdue := c.OldestDirty != record.NoTimestamp && now-c.OldestDirty > s.maxLag.Milliseconds()
+	return enough(c, s.dirtyRatio) || overdue
 }
 
 func enough(c segment.Cleanable, ratio float64) bool {

@@ -23,6 +23,7 @@ type Partition struct {
 	gone     atomic.Bool // closed or deleted
 	hold     atomic.Int64
 	dirty    atomic.Int64 // first dirty offset: where the next cleaning begins
+	unsynced atomic.Int64 // ms, since when flush.ms has something to do; 0: nothing
 	watchers watchers
 
 	mu      sync.Mutex // guards what follows

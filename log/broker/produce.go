@@ -136,6 +136,9 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 			hook(p.tp, records, len(batches))
 		}
 	}
+	if err := p.flushAfter(l, s, res.Next); err != nil {
+		return ProduceResult{}, Unsynced{}, err
+	}
 	var wait Unsynced
 	if !h.Transactional() && s.flush == FlushCommit {
 		wait = Unsynced{p, l, res.Next}
