@@ -227,11 +227,11 @@ func (v *verifier) walk(path string, sc *scanner, places map[int64]placeOf) (abo
 	v.markers = make(map[record.Offset]markerAt)
 	for {
 		h, raw, at, err := sc.next()
-		if errors.Is(err, io.EOF) {
+		if v.o.UpTo > 0 && (v.end >= v.o.UpTo || err == nil && h.BaseOffset >= v.o.UpTo) {
+			v.live = true // also where the file ends here: the indexes may be newer than its size
 			return aborted, true
 		}
-		if v.o.UpTo > 0 && (v.end >= v.o.UpTo || err == nil && h.BaseOffset >= v.o.UpTo) {
-			v.live = true
+		if errors.Is(err, io.EOF) {
 			return aborted, true
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -15,6 +16,9 @@ import (
 func (v *verifier) offsetIndex(base record.Offset, size int64, places map[int64]placeOf, whole bool) {
 	path := fileName(v.dir, base, suffixIndex)
 	b, err := readFile(v.fs, path)
+	if v.live {
+		size = math.MaxInt64 // the segment has grown since its size was asked for
+	}
 	if err == nil {
 		err = checkOffsetIndex(path, b, size)
 	}

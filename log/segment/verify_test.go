@@ -79,3 +79,38 @@ func TestVerifyReportsEveryFlippedByte(t *testing.T) {
 	}
 	t.Logf("%d flips in %d files", flips, len(names))
 }
+
+// A live partition grows between the look at a segment's size and that at its indexes.
+func TestVerifyOfALivePartitionAllowsIndexesThatAreNewer(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := testConfig(fs, Settings{IndexIntervalBytes: 60})
+	l, _ := mustOpen(t, cfg, OpenOptions{})
+	for i := range 5 {
+		mustAppend(t, l, plain, kv{key: "k", value: fmt.Sprint(i), time: int64(i)})
+	}
+	path := fileName(cfg.Dir, 0, suffixLog)
+	b, err := readFile(fs, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, plain, kv{key: "k", value: "newer", time: 9})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.OpenReadWrite(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
+	for upTo, good := range map[record.Offset]bool{5: true, 0: false} {
+		var list []Finding
+		if _, err := Verify(fs, cfg.Dir, VerifyOptions{TopicID: cfg.TopicID, UpTo: upTo}, func(f Finding) { list = append(list, f) }); err != nil {
+			t.Fatal(err)
+		}
+		if good != (len(list) == 0) {
+			t.Errorf("up to %d: findings %v, want none: %v", upTo, list, good)
+		}
+	}
+}
