@@ -29,7 +29,8 @@ var ErrTimestamp = errors.New("broker: timestamp out of bounds")
 var errNoKey = fmt.Errorf("%w: a compacted topic takes no record without a key", segment.ErrInvalidBatch)
 
 // AppendChecked is Append of one batch of a client, about which the broker
-// knows nothing: it is also held to the topic's bounds on timestamps, and in a
+// knows nothing: its records must be where their lengths say (those of a
+// compressed batch are not looked at), within the topic's bounds on timestamps, and in a
 // compacted topic to having keys, as Kafka does. A record that is refused is a
 // *RecordError.
 func (p *Partition) AppendChecked(batch []byte) (ProduceResult, Unsynced, error) {
@@ -45,8 +46,17 @@ func (p *Partition) admit(batch []byte) error {
 		return err
 	}
 	s, now := p.settings.Load(), p.b.nowMS()
-	if !s.compact && !s.doubts(&h, now) || len(batch) < h.Size() {
+	if len(batch) < h.Size() {
 		return nil // what is not whole, the append refuses
+	}
+	if !s.compact && !s.doubts(&h, now) {
+		err := record.CheckFrames(batch, &h)
+		if err != nil {
+			if _, flipped := record.Validate(batch); flipped != nil {
+				return flipped // damaged on the way: to be sent again
+			}
+		}
+		return err
 	}
 	if h, err = record.Validate(batch); err != nil {
 		return err // before records are read: a bit that flipped on the way is no fault of the records

@@ -91,6 +91,9 @@ func TestProduceErrorsAreThePartitionsOwn(t *testing.T) {
 	count := batchOf(t, "a", "b")
 	binary.BigEndian.PutUint32(count[57:], 1)
 	setCRC(count)
+	lengths := batchOf(t, "a", "b")
+	lengths[61] += 2
+	setCRC(lengths)
 	codec := batchOf(t, "a")
 	codec[22] |= 6
 	setCRC(codec)
@@ -114,6 +117,7 @@ func TestProduceErrorsAreThePartitionsOwn(t *testing.T) {
 		{"two batches", top, 0, append(batchOf(t, "a"), batchOf(t, "b")...), 9, codeInvalidRecord},
 		{"too large", top, 0, big, 9, codeMessageTooLarge},
 		{"wrong count", top, 0, count, 9, codeInvalidRecord},
+		{"records that do not fill the batch", top, 0, lengths, 9, codeInvalidRecord},
 		{"unknown codec", top, 0, codec, 9, codeUnsupportedCompressionType},
 		{"old magic", top, 0, magic, 9, codeInvalidRecord},
 		{"no key in a compacted topic", compacted, 0, batchOf(t, "a"), 9, codeInvalidRecord},
