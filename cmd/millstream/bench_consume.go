@@ -35,6 +35,7 @@ type consumedResult struct {
 	Seconds          float64 `json:"seconds"`
 	RecordsPerSecond float64 `json:"records_per_second"`
 	MBPerSecond      float64 `json:"mb_per_second"`
+	ClientCPUSeconds float64 `json:"client_cpu_seconds"` // of this process
 }
 
 func runBenchConsume(cmd *cobra.Command, _ []string) error {
@@ -44,16 +45,18 @@ func runBenchConsume(cmd *cobra.Command, _ []string) error {
 		return usagef("--rounds is %d: it must be 1 or more", rounds)
 	}
 	r := consumedResult{Rounds: rounds, Verified: true}
+	cpu := cpuSeconds()
 	for range rounds {
 		if err := r.round(cmd, topic); err != nil {
 			return err
 		}
 	}
+	r.ClientCPUSeconds = cpuSeconds() - cpu
 	r.RecordsPerSecond = float64(r.Records) / r.Seconds
 	r.MBPerSecond = float64(r.Bytes) / r.Seconds / 1e6
 	err := render(cmd, r, func(line row) {
 		line(fmt.Sprintf("%d records, %d bytes of values, in %.2f s, %d rounds, verified: %t", r.Records, r.Bytes, r.Seconds, r.Rounds, r.Verified))
-		line(fmt.Sprintf("%.0f records/s, %.1f MB/s", r.RecordsPerSecond, r.MBPerSecond))
+		line(fmt.Sprintf("%.0f records/s, %.1f MB/s, %.2f s of CPU in this client", r.RecordsPerSecond, r.MBPerSecond, r.ClientCPUSeconds))
 	})
 	if err == nil && !r.Verified {
 		return errors.New("bench consume: the topic does not hold each record of one `bench produce` once")

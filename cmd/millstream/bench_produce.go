@@ -41,7 +41,8 @@ type producedResult struct {
 	Seconds          float64   `json:"seconds"`
 	RecordsPerSecond float64   `json:"records_per_second"`
 	MBPerSecond      float64   `json:"mb_per_second"`
-	Acknowledged     latencies `json:"acknowledged"` // from the call to the acknowledgement; with full buffers, mostly waiting in them
+	ClientCPUSeconds float64   `json:"client_cpu_seconds"` // of this process
+	Acknowledged     latencies `json:"acknowledged"`       // from the call to the acknowledgement; with full buffers, mostly waiting in them
 }
 
 func runBenchProduce(cmd *cobra.Command, _ []string) error {
@@ -70,12 +71,12 @@ func runBenchProduce(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	r.RecordSize, r.Partitions = topic.size, topic.partitions
-	began := time.Now()
+	began, cpu := time.Now(), cpuSeconds()
 	nanos, err := c.send(cmd, topic, r.Records, rate)
 	if err != nil {
 		return err
 	}
-	r.Seconds = time.Since(began).Seconds()
+	r.Seconds, r.ClientCPUSeconds = time.Since(began).Seconds(), cpuSeconds()-cpu
 	r.RecordsPerSecond = float64(r.Records) / r.Seconds
 	r.MBPerSecond = r.RecordsPerSecond * float64(r.RecordSize) / 1e6
 	r.Acknowledged = summarize(nanos)
@@ -88,7 +89,7 @@ func runBenchProduce(cmd *cobra.Command, _ []string) error {
 	r.Verified = n == r.Records
 	err = render(cmd, r, func(line row) {
 		line(fmt.Sprintf("%d records of %d bytes in %.2f s, %d partitions, compression %s, acks %s, verified: %t", r.Records, r.RecordSize, r.Seconds, r.Partitions, r.Compression, r.Acks, r.Verified))
-		line(fmt.Sprintf("%.0f records/s, %.1f MB/s", r.RecordsPerSecond, r.MBPerSecond))
+		line(fmt.Sprintf("%.0f records/s, %.1f MB/s, %.2f s of CPU in this client", r.RecordsPerSecond, r.MBPerSecond, r.ClientCPUSeconds))
 		line("acknowledged: " + r.Acknowledged.String())
 	})
 	if err == nil && !r.Verified && r.Acks != "none" {
