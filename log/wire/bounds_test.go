@@ -8,12 +8,14 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/millstream-io/millstream/log/broker"
 )
@@ -242,6 +244,40 @@ func TestInFlightMemoryIsBackpressure(t *testing.T) {
 		}
 	}
 	waitFor(t, "everything is given back", func() bool { return tryAcquire(ts, 200<<10) })
+}
+
+// A partition of a produce is 6 bytes and takes a hundred times as much when it is
+// decoded and answered, so 100 MiB of them took 10 GB.
+func TestWhatElementsTakeIsBounded(t *testing.T) {
+	const most = 1000
+	ts := newTestServer(t, func(_ *broker.Config, w *Config) {
+		w.MaxRequestBytes, w.MaxInFlightBytes = 200<<10, most*elementMemory
+	})
+	ts.topic("t", 1)
+	produce, fetch := kmsg.NewPtrProduceRequest(), kmsg.NewPtrFetchRequest()
+	fill := func(partitions int) {
+		produce.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", Partitions: make([]kmsg.ProduceRequestTopicPartition, partitions)}}
+		fetch.Topics = []kmsg.FetchRequestTopic{{Topic: "t", Partitions: slices.Repeat([]kmsg.FetchRequestTopicPartition{kmsg.NewFetchRequestTopicPartition()}, partitions)}}
+	}
+	produce.Version, produce.Acks, fetch.Version, fetch.SessionEpoch = 9, -1, 12, -1
+	for _, req := range []kmsg.Request{produce, fetch} {
+		fill(most - 1)
+		ts.dial().do(req) // the topic is an element too
+		fill(most)
+		refused := ts.dial()
+		refused.write(req)
+		refused.closed()
+	}
+	for what, budget := range map[string]*semaphore.Weighted{"produce": ts.srv.memory.decoding, "fetch": ts.srv.memory.fetching} {
+		waitFor(t, what+" gives everything back", func() bool {
+			all := budget.TryAcquire(most * elementMemory)
+			if all {
+				budget.Release(most * elementMemory)
+			}
+			return all
+		})
+	}
+	ts.works()
 }
 
 func tryAcquire(ts *testServer, n int64) bool {

@@ -197,7 +197,7 @@ func (c *conn) dispatch(r *request) (resp kmsg.Response, err error) {
 	case h.version < r.api.min || h.version > r.api.max:
 		return nil, malformed(fmt.Sprintf("%s versions %d to %d", kmsg.NameForKey(h.key), r.api.min, r.api.max), h.version)
 	}
-	if r.req, err = c.decode(&h, len(r.frame.b)); err != nil {
+	if r.req, err = c.decode(&h, &r.frame); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -208,16 +208,20 @@ func (c *conn) dispatch(r *request) (resp kmsg.Response, err error) {
 	return r.api.handle(c.ctx, c.srv, r)
 }
 
-// decode waits for the memory that decoding may take.
-func (c *conn) decode(h *header, size int) (kmsg.Request, error) {
+// decode waits for the memory that decoding may take. What a produce or fetch
+// reserves, its frame gives back.
+func (c *conn) decode(h *header, fr *frame) (kmsg.Request, error) {
 	if h.key != keyProduce && h.key != keyFetch {
-		done, err := c.srv.memory.decode(c.ctx, size)
+		done, err := c.srv.memory.decode(c.ctx, len(fr.b))
 		if err != nil {
 			return nil, err
 		}
 		defer done()
 	}
-	return decode(h)
+	return decode(h, func(elements int) (err error) {
+		fr.done, err = c.srv.memory.elements(c.ctx, h.key, elements)
+		return err
+	})
 }
 
 // panicked turns a panic of a handler into the end of its connection.

@@ -47,6 +47,7 @@ type frame struct {
 	memory *semaphore.Weighted // to give weight back to
 	weight int64
 	pooled *[]byte // produce only: what other requests hold may be kept
+	done   func()  // gives back what was reserved for decoding; nil for nothing
 }
 
 // release gives memory and its reservation back. It may be called twice.
@@ -56,6 +57,9 @@ func (f *frame) release() {
 	}
 	if f.pooled != nil {
 		putBuffer(f.pooled)
+	}
+	if f.done != nil {
+		f.done()
 	}
 	*f = frame{}
 }
@@ -287,8 +291,10 @@ func uvarint(b []byte) (v uint32, rest []byte, ok bool) {
 	return uint32(n), b[size:], true
 }
 
-// decode reads the body of a request whose key and version are served.
-func decode(h *header) (req kmsg.Request, err error) {
+// decode reads the body of a request whose key and version are served. room, if
+// there is one, is asked before memory is made for the elements of a produce or
+// fetch.
+func decode(h *header, room func(elements int) error) (req kmsg.Request, err error) {
 	req = kmsg.RequestForKey(h.key)
 	req.SetVersion(h.version)
 	body := h.rest
@@ -298,7 +304,13 @@ func decode(h *header) (req kmsg.Request, err error) {
 		}
 	}
 	if h.key == keyProduce || h.key == keyFetch {
-		if err = checkShape(h.key, h.version, body); err == nil {
+		var elements int
+		if elements, err = checkShape(h.key, h.version, body); err == nil {
+			if room != nil {
+				if err := room(elements); err != nil {
+					return nil, err
+				}
+			}
 			err = req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
 		}
 	} else {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"fmt"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -17,6 +18,11 @@ const (
 	// fetch may take when it is decoded: an array says how many elements follow,
 	// at a byte each at least, and memory is made for all of them at once.
 	decodeFactor = 128
+	// elementMemory is what a topic, partition or tag of a produce or fetch may
+	// take, decoded and answered; in the frame it may be 3 bytes.
+	elementMemory = 1 << 10
+	// fewElements are not counted.
+	fewElements = 512
 	// smallDecode is not counted: it is short work for one connection at a time and core.
 	smallDecode = 64 << 10
 )
@@ -26,13 +32,14 @@ const (
 type memory struct {
 	small, large *semaphore.Weighted
 	decoding     *semaphore.Weighted
+	fetching     *semaphore.Weighted // as decoding, for fetches, which may wait for records
 	total        int64
 }
 
 func newMemory(total int64) *memory {
 	return &memory{
 		small: semaphore.NewWeighted(total / 2), large: semaphore.NewWeighted(total / 2),
-		decoding: semaphore.NewWeighted(total), total: total,
+		decoding: semaphore.NewWeighted(total), fetching: semaphore.NewWeighted(total), total: total,
 	}
 }
 
@@ -58,6 +65,27 @@ func (m *memory) decode(ctx context.Context, size int) (done func(), err error) 
 		return nil, err
 	}
 	return func() { m.decoding.Release(weight) }, nil
+}
+
+// elements waits until a produce or fetch with so many topics, partitions and
+// tags may be decoded, and refuses one for which there is never room. done is nil
+// for one that is small.
+func (m *memory) elements(ctx context.Context, key int16, n int) (done func(), err error) {
+	if n <= fewElements {
+		return nil, nil
+	}
+	if limit := m.total / elementMemory; int64(n) > limit {
+		return nil, malformed(fmt.Sprintf("at most %d topics, partitions and tags in a request", limit), n)
+	}
+	budget := m.decoding
+	if key == keyFetch {
+		budget = m.fetching
+	}
+	weight := int64(n) * elementMemory
+	if err := budget.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	return func() { budget.Release(weight) }, nil
 }
 
 // maxOther is the largest request other than produce and fetch.

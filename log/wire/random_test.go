@@ -129,7 +129,7 @@ func tryRequest(t *testing.T, ctx context.Context, ts *testServer, a *api, fille
 	if filled.IsFlexible() {
 		body = append([]byte{0}, body...)
 	}
-	req, err := decode(&header{key: a.key, version: v, rest: body})
+	req, err := decode(&header{key: a.key, version: v, rest: body}, nil)
 	if err != nil {
 		t.Fatalf("%s v%d: what kmsg encoded cannot be decoded: %v", name, v, err)
 	}

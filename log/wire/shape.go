@@ -14,6 +14,7 @@ type walker struct {
 	b        []byte
 	flexible bool
 	bad      bool
+	elements int // of arrays, and tags: what takes memory when it is decoded
 }
 
 func (w *walker) skip(n int) {
@@ -64,17 +65,23 @@ func (w *walker) tags() {
 	if !w.flexible {
 		return
 	}
+	if len(w.b) > 0 && w.b[0] == 0 {
+		w.b = w.b[1:]
+		return
+	}
+	n, _, _ := uvarint(w.b)
 	rest, err := skipTags(w.b)
 	if err != nil {
 		w.skip(-1)
 		return
 	}
-	w.b = rest
+	w.b, w.elements = rest, w.elements+int(n)
 }
 
 // array calls f for each element; it ends early where one is not there.
 func (w *walker) array(f func()) {
 	for n := w.length(); n > 0 && !w.bad; n-- {
+		w.elements++
 		f()
 	}
 }
@@ -88,8 +95,8 @@ func (w *walker) topic(version int16) {
 	w.string()
 }
 
-// checkShape walks the body of a produce or fetch request.
-func checkShape(key, version int16, body []byte) error {
+// checkShape walks the body of a produce or fetch request and counts what is in it.
+func checkShape(key, version int16, body []byte) (elements int, err error) {
 	w := walker{b: body}
 	if key == keyProduce {
 		w.flexible = version >= 9
@@ -99,9 +106,9 @@ func checkShape(key, version int16, body []byte) error {
 		w.fetch(version)
 	}
 	if w.bad {
-		return malformed("a body that is as long as its fields say", fmt.Sprintf("%d bytes", len(body)))
+		return 0, malformed("a body that is as long as its fields say", fmt.Sprintf("%d bytes", len(body)))
 	}
-	return nil
+	return w.elements, nil
 }
 
 func (w *walker) produce(version int16) {

@@ -54,7 +54,7 @@ func TestRequestsOfRealClientsAreReadWhole(t *testing.T) {
 			continue
 		}
 		body := h.rest
-		req, err := decode(&h)
+		req, err := decode(&h, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
