@@ -140,7 +140,7 @@ func (c *conn) next() error {
 	if !c.muted.IsZero() {
 		c.unmuted()
 	}
-	if err := c.nc.SetReadDeadline(time.Now().Add(c.srv.cfg.IdleTimeout)); err != nil {
+	if err := c.nc.SetReadDeadline(time.Now().Add(c.patience())); err != nil {
 		return err
 	}
 	if c.srv.draining.Load() { // stopReading was before the deadline, or will be

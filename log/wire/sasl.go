@@ -75,7 +75,16 @@ func (c *conn) admits(a *api) error {
 	return nil
 }
 
-// handshake chooses the mechanism; it gives the code to answer. closing is set
+// patience is how long a request may be waited for: a client that has not
+// authenticated yet has as long as for one request.
+func (c *conn) patience() time.Duration {
+	if c.sasl != nil && c.sasl.phase != saslAuthenticated {
+		return min(c.srv.cfg.FrameTimeout, c.srv.cfg.IdleTimeout)
+	}
+	return c.srv.cfg.IdleTimeout
+}
+
+// saslHandshake chooses the mechanism; it gives the code to answer. closing is set
 // if the connection ends with the answer.
 func (c *conn) saslHandshake(version int16, mechanism string) (code int16, closing error) {
 	st := c.sasl
