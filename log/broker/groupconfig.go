@@ -43,6 +43,12 @@ func (b *Broker) consumerSettings(name string) group.Settings {
 	}
 }
 
+// ConsumerGroups says whether the consumer protocol (KIP-848) is served
+// (group.coordinator.rebalance.protocols).
+func (b *Broker) ConsumerGroups() bool {
+	return slices.Contains(config.SplitList(b.Setting("group.coordinator.rebalance.protocols")), "consumer")
+}
+
 // OffsetMetadataFits says whether the metadata of a committed offset is within
 // offset.metadata.max.bytes.
 func (b *Broker) OffsetMetadataFits(metadata string) bool {

@@ -14,6 +14,9 @@ func (b *Broker) JoinGroup(ctx context.Context, req group.JoinRequest) (*group.J
 	if req.NewID == "" {
 		req.NewID = b.newMemberID(req.InstanceID, req.ClientID)
 	}
+	if req.Reason != "" {
+		b.cfg.Logger.Debug("a member joins", "group", req.Group, "member", req.MemberID, "client", req.ClientID, "reason", req.Reason)
+	}
 	r, err := b.await(ctx, req.Group, func(c *group.Core, t group.Token) group.Step { return c.Join(req, t, b.nowMS()) })
 	return r.Join, err
 }
@@ -100,6 +103,11 @@ func (b *Broker) LeaveGroup(name string, leavers []group.Leaver) (errs []error, 
 	s, err := b.groups.of(name)
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range leavers {
+		if l.Reason != "" {
+			b.cfg.Logger.Debug("a member leaves", "group", name, "member", l.MemberID, "instance", l.InstanceID, "reason", l.Reason)
+		}
 	}
 	err = s.do(func(c *group.Core) (step group.Step) {
 		step, errs = c.Leave(name, leavers, b.nowMS())

@@ -16,6 +16,10 @@ import (
 func handleConsumerGroupHeartbeat(ctx context.Context, s *Server, r *request) (kmsg.Response, error) {
 	req := r.req.(*kmsg.ConsumerGroupHeartbeatRequest)
 	resp := r.response().(*kmsg.ConsumerGroupHeartbeatResponse)
+	if !s.b.ConsumerGroups() {
+		resp.ErrorCode = codeUnsupportedVersion
+		return resp, nil
+	}
 	if !r.may(acl.OpRead, acl.TypeGroup, req.Group) {
 		resp.ErrorCode = forbidden(acl.TypeGroup)
 		return resp, nil

@@ -24,7 +24,10 @@ func handleConsumerGroupDescribe(_ context.Context, s *Server, r *request) (kmsg
 func (r *request) describeConsumer(s *Server, name string, operations bool) kmsg.ConsumerGroupDescribeResponseGroup {
 	g := kmsg.NewConsumerGroupDescribeResponseGroup()
 	g.Group = name
-	if g.ErrorCode = r.groupRefused(acl.OpDescribe, name); g.ErrorCode != codeNone {
+	if g.ErrorCode = r.groupRefused(acl.OpDescribe, name); !s.b.ConsumerGroups() {
+		g.ErrorCode = codeUnsupportedVersion
+	}
+	if g.ErrorCode != codeNone {
 		return g
 	}
 	info, ok := s.b.DescribeGroup(name)

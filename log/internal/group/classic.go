@@ -125,11 +125,6 @@ func newClassic() *classic {
 	return &classic{members: map[string]*member{}, pendingJoin: map[string]int64{}, pendingSync: map[string]bool{}, joinEnd: never, syncEnd: never, sinceMS: -1}
 }
 
-// simple: the group was made by a commit and has never had members.
-func (k *classic) simple() bool {
-	return k.protocolType == "" && k.state == Empty && len(k.pendingJoin) == 0
-}
-
 func (k *classic) memberIDs() []string { return slices.Sorted(maps.Keys(k.members)) }
 
 func (k *classic) become(s State, now int64) { k.previous, k.state, k.sinceMS = k.state, s, now }

@@ -52,23 +52,23 @@ func (r *HeartbeatRequest) check(assignors []string) error {
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrInvalidRequest, what) }
 	switch {
 	case r.MemberID == "" && (r.NeedMemberID || r.Epoch > 0 || r.Epoch == leaveEpoch):
-		return bad("MemberId can't be empty.")
+		return bad("MemberId can't be empty")
 	case r.Group == "":
-		return bad("GroupId can't be empty.")
+		return bad("GroupId can't be empty")
 	case empty(r.InstanceID):
-		return bad("InstanceId can't be empty.")
+		return bad("InstanceId can't be empty")
 	case empty(r.Rack):
-		return bad("RackId can't be empty.")
+		return bad("RackId can't be empty")
 	case r.Epoch == 0 && r.RebalanceMS == -1:
-		return bad("RebalanceTimeoutMs must be provided in first request.")
+		return bad("RebalanceTimeoutMs must be provided in first request")
 	case r.Epoch == 0 && (r.Owned == nil || len(r.Owned) > 0):
-		return bad("TopicPartitions must be empty when (re-)joining.")
+		return bad("TopicPartitions must be empty when (re-)joining")
 	case r.Epoch == 0 && r.Topics == nil && r.Regex == nil:
-		return bad("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.")
+		return bad("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining")
 	case r.Epoch < leaveStaticEpoch:
-		return bad("MemberEpoch is invalid.")
+		return bad("MemberEpoch is invalid")
 	case r.Assignor != nil && !slices.Contains(assignors, *r.Assignor):
-		return fmt.Errorf("%w: ServerAssignor %s is not supported. Supported assignors: %s.", ErrUnsupportedAssignor, *r.Assignor, strings.Join(assignors, ", "))
+		return fmt.Errorf("%w: ServerAssignor %s is not supported. Supported assignors: %s", ErrUnsupportedAssignor, *r.Assignor, strings.Join(assignors, ", "))
 	}
 	return nil
 }
@@ -271,7 +271,7 @@ func (d *draft) subscribe(m, next *consumerMember, mayDescribe func(string) bool
 func compileRegex(expr string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: SubscribedTopicRegex `%s` is not a valid regular expression: %s.", ErrInvalidRegex, expr, err)
+		return nil, fmt.Errorf("%w: SubscribedTopicRegex `%s` is not a valid regular expression: %s", ErrInvalidRegex, expr, err)
 	}
 	re.Longest()
 	return re, nil
@@ -342,7 +342,7 @@ func (c *Core) consumerLeave(req HeartbeatRequest, token Token, now int64) Step 
 	}
 	// Kafka wants the instance id here as well; franz-go 1.22 does not send it.
 	if req.Epoch == leaveStaticEpoch && m.instance == "" {
-		return Step{Err: fmt.Errorf("%w: InstanceId can't be null.", ErrInvalidRequest)}
+		return Step{Err: fmt.Errorf("%w: InstanceId can't be null", ErrInvalidRequest)}
 	}
 	reply := func() Reply {
 		return Reply{Heartbeat: &HeartbeatResult{MemberID: m.id, Epoch: req.Epoch}}

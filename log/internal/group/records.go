@@ -29,11 +29,10 @@ const (
 
 // Versions of values as Kafka 4 writes them.
 const (
-	offsetValueVersion       = 3
-	offsetWithIDVersion      = 4
-	offsetWithExpiryVersion  = 1
-	groupValueVersion        = 3
-	consumerGroupValueVerion = 0
+	offsetValueVersion      = 3
+	offsetWithIDVersion     = 4
+	offsetWithExpiryVersion = 1
+	groupValueVersion       = 3
 )
 
 var errBadRecord = errors.New("not a record of a version that is known")
