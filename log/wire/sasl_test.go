@@ -327,3 +327,16 @@ func TestFranzGoAuthenticatesAnewInItsSessions(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoDoesNotAuthenticateIsClosedSoon(t *testing.T) {
+	ts := newTestServer(t, withSASL(), func(_ *broker.Config, c *Config) { c.FrameTimeout = 20 * time.Millisecond })
+	c := ts.dial()
+	c.do(kmsg.NewPtrApiVersionsRequest())
+	c.closed() // well before the ten minutes of IdleTimeout
+
+	in := ts.dial()
+	in.handshake(1, Plain)
+	in.token(2, alice)
+	<-time.After(50 * time.Millisecond)
+	in.do(kmsg.NewPtrApiVersionsRequest())
+}
