@@ -7,7 +7,7 @@ GO      ?= go
 SHELL   := bash
 FUZZTIME ?= 10s
 
-.PHONY: all demo demo-cassandra test race integration conformance torture fuzz bench lint examples ci build
+.PHONY: all demo demo-cassandra test race integration conformance torture fuzz bench bench-peers lint examples ci build
 
 all: build
 
@@ -54,6 +54,11 @@ bench:
 	$(GO) run ./cmd/millstream bench count -o json
 	$(GO) run ./cmd/millstream bench count -o json --groupby
 	$(GO) run ./cmd/millstream bench count -o json --keys 1000000
+
+# Apache Kafka from Maven beside `millstream serve`: docs/benchmarks.md. About
+# twenty minutes, on a machine with nothing else to do.
+bench-peers:
+	$(GO) run ./internal/peers/cmd/bench-peers
 
 lint:
 	@out=$$($$($(GO) env GOROOT)/bin/gofmt -l .); if [ -n "$$out" ]; then echo "not formatted (gofmt -w):"; echo "$$out"; exit 1; fi
