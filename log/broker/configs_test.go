@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"syscall"
@@ -461,5 +462,54 @@ func TestParseConfigReadsKafkasNames(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("expected %q in: %v", part, err)
 		}
+	}
+}
+
+// A power cut at any moment while a topic grows leaves all of the growth or
+// none, and what was there.
+func TestACrashWhileATopicGrowsLeavesAllOfItOrNothing(t *testing.T) {
+	for _, percent := range []int{0, 50, 100} {
+		h := newHarness(t, nil)
+		h.topic("a", 2)
+		h.put("a", 1, AcksAll, "kept")
+		var clones []*vfs.Mem
+		cut := func(vfs.Event) {
+			clones = append(clones, h.fs.CrashClone(vfs.CrashConfig{UnsyncedPercent: percent, Rand: rand.New(rand.NewPCG(1, uint64(len(clones))))}))
+		}
+		h.faults.SetHooks(cut, cut)
+		h.ok(h.CreatePartitions("a", 4, false))
+		h.faults.SetHooks(nil, nil)
+		seen := map[int32]int{}
+		for i, fsys := range clones {
+			g := &harness{t: t, fs: fsys, now: h.now, boot: "boot-2", ids: 100}
+			g.open()
+			topic, _ := g.Topic("a")
+			seen[topic.Partitions]++
+			if topic.Partitions != 2 && topic.Partitions != 4 || g.part("a", 1).Offsets().End != 1 {
+				t.Fatalf("%d %%, cut %d of %d: %+v, %d records", percent, i, len(clones), topic, g.part("a", 1).Offsets().End)
+			}
+			for n := range int(topic.Partitions) {
+				g.ok(g.part("a", n).Err())
+			}
+			if _, err := fsys.Stat("/data/a-3"); (err == nil) != (topic.Partitions == 4) {
+				t.Fatalf("%d %%, cut %d: %d partitions, directory a-3: %v", percent, i, topic.Partitions, err)
+			}
+			if topic.Partitions == 2 {
+				g.ok(g.CreatePartitions("a", 4, false))
+			}
+			g.ok(g.Broker.Close())
+		}
+		if seen[2] == 0 || seen[4] == 0 {
+			t.Errorf("%d %%: found %v, expected both outcomes", percent, seen)
+		}
+	}
+}
+
+func TestABrokersOwnSettingIsStrongerThanThatOfAll(t *testing.T) {
+	h := newHarness(t, nil)
+	h.ok(h.set(allBrokers, "log.cleaner.dedupe.buffer.size", "1000000", "producer.id.expiration.ms", "5000"))
+	h.ok(h.set(thisBroker, "log.cleaner.dedupe.buffer.size", "2000000"))
+	if s := h.settings.Load(); s.cleanerMemory != 2_000_000 || s.producerExpiry != 5*time.Second {
+		t.Errorf("the cleaner has %d bytes, producers expire after %s", s.cleanerMemory, s.producerExpiry)
 	}
 }
