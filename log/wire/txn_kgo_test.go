@@ -160,7 +160,7 @@ func TestKgoConsumesTransformsAndProducesOnce(t *testing.T) {
 func (ts *testServer) transform(ctx context.Context, t *testing.T, opts []kgo.Opt, id string, quits bool) bool {
 	s, err := kgo.NewGroupTransactSession(append(slices.Clone(opts), kgo.SeedBrokers(ts.addr), kgo.TransactionalID(id), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("in"),
 		kgo.DefaultProduceTopic("out"), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.RequireStableFetchOffsets(), kgo.FetchMaxPartitionBytes(1200))...)
+		kgo.FetchMaxPartitionBytes(1200))...)
 	if err != nil {
 		t.Error(err)
 		return false
