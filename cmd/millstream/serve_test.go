@@ -69,15 +69,13 @@ func serveDir(t *testing.T, dir string, args ...string) *served {
 // end ends it as SIGTERM does, and gives what else it printed. It may be called again.
 func (s *served) end() string {
 	s.stop()
-	select {
-	case code, ok := <-s.code:
-		if !ok {
-			return ""
-		}
-		close(s.code)
-		if code != 0 {
-			s.t.Errorf("serve ended with %d, expected 0", code)
-		}
+	code, ok := <-s.code
+	if !ok {
+		return ""
+	}
+	close(s.code)
+	if code != 0 {
+		s.t.Errorf("serve ended with %d, expected 0", code)
 	}
 	return <-s.rest
 }

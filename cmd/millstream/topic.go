@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -248,14 +247,4 @@ func runTopicDelete(cmd *cobra.Command, names []string) error {
 		}
 	})
 	return errors.Join(append(errs, err)...)
-}
-
-// sortedKeys are the keys of a map of partitions in order.
-func sortedKeys[V any](m map[int32]V) []int32 {
-	keys := make([]int32, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

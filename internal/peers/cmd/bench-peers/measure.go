@@ -65,11 +65,11 @@ func (b *bench) measure(m measurement) error {
 	for range b.rounds {
 		k, err := b.once(m, peer{b.kafka.Addr(), b.kafka.PID(), m.kafka})
 		if err != nil {
-			return fmt.Errorf("Kafka: %w", err)
+			return fmt.Errorf("against Kafka: %w", err)
 		}
 		o, err := b.once(m, peer{b.serve.Addr(), b.serve.PID(), m.ours})
 		if err != nil {
-			return fmt.Errorf("millstream: %w", err)
+			return fmt.Errorf("against millstream: %w", err)
 		}
 		kafka, ours = append(kafka, k), append(ours, o)
 		if m.loop {
