@@ -166,8 +166,9 @@ func TestALongPollEndsWithItsTopicAndItsServer(t *testing.T) {
 	other := ts.topic("other", 1)
 	d := ts.dial()
 	last := fetchRequest(13, other, 0)
-	last.MinBytes, last.MaxWaitMillis = 1, 1<<30
+	last.MinBytes, last.MaxWaitMillis, last.SessionEpoch = 1, 1<<30, 0
 	d.write(last)
+	waitFor(t, "the fetch is handled", ts.hasSession)
 	if err := ts.b.DeleteTopic("t"); err != nil {
 		t.Fatal(err)
 	}

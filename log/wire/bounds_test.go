@@ -356,18 +356,21 @@ func TestAPanicClosesItsConnectionOnly(t *testing.T) {
 	ts.works()
 }
 
+// hasSession says that a fetch with SessionEpoch 0 has reached its handler.
+func (ts *testServer) hasSession() bool {
+	ts.srv.fetches.mu.Lock()
+	defer ts.srv.fetches.mu.Unlock()
+	return len(ts.srv.fetches.sessions) > 0
+}
+
 func TestServingEndsAfterTheRequestsInFlight(t *testing.T) {
 	ts := newTestServer(t)
 	top := ts.topic("t", 1)
 	idle, busy := ts.dial(), ts.dial()
 	req := fetchRequest(12, top, 0)
-	req.MinBytes, req.MaxWaitMillis = 1, 1<<30
+	req.MinBytes, req.MaxWaitMillis, req.SessionEpoch = 1, 1<<30, 0
 	busy.write(req)
-	waitFor(t, "both are connected", func() bool {
-		ts.srv.mu.Lock()
-		defer ts.srv.mu.Unlock()
-		return len(ts.srv.conns) == 2
-	})
+	waitFor(t, "the fetch is handled", ts.hasSession)
 	ts.stop()
 	if p := fetched(t, busy.read(req)); p.ErrorCode != 0 {
 		t.Errorf("the request in flight: error %d", p.ErrorCode)
