@@ -92,7 +92,8 @@ func NewServe(dir, listen string, args ...string) (*Serve, error) {
 		listen = fmt.Sprintf("%s:%d", port, p)
 	}
 	s := &Serve{dir: dir, child: child{log: filepath.Join(dir, "serve.log")}}
-	s.args = append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", listen}, args...)
+	s.args = append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", listen,
+		"--property", "log.retention.ms=-1"}, args...) // tests' event times are old
 	return s, s.Start()
 }
 
