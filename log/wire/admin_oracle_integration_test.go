@@ -193,7 +193,7 @@ func entries(c *rawConn, typ kmsg.ConfigResourceType, name string) map[string]km
 }
 
 func oracleSteps() []oracleStep {
-	return slices.Concat(oracleTopics(), oracleConfigs(), oraclePartitions(), oracleCluster())
+	return slices.Concat(oracleTopics(), oracleConfigs(), oracleResources(), oraclePartitions(), oracleCluster())
 }
 
 func create(version int16, validate bool, topics ...kmsg.CreateTopicsRequestTopic) func() kmsg.Request {
@@ -340,122 +340,126 @@ func describe(version int16, typ kmsg.ConfigResourceType, name string, only ...s
 	})
 }
 
+const (
+	ofTopic   = kmsg.ConfigResourceTypeTopic
+	ofBroker  = kmsg.ConfigResourceTypeBroker
+	ofLogger  = kmsg.ConfigResourceTypeBrokerLogger
+	ofMetrics = kmsg.ConfigResourceTypeClientMetrics
+	ofGroup   = kmsg.ConfigResourceTypeGroupConfig
+	opSet     = kmsg.IncrementalAlterConfigOpSet
+	opDel     = kmsg.IncrementalAlterConfigOpDelete
+	opAdd     = kmsg.IncrementalAlterConfigOpAppend
+	opSub     = kmsg.IncrementalAlterConfigOpSubtract
+)
+
 func oracleConfigs() []oracleStep {
-	const (
-		topic   = kmsg.ConfigResourceTypeTopic
-		broker  = kmsg.ConfigResourceTypeBroker
-		logger  = kmsg.ConfigResourceTypeBrokerLogger
-		metrics = kmsg.ConfigResourceTypeClientMetrics
-		group   = kmsg.ConfigResourceTypeGroupConfig
-		set     = kmsg.IncrementalAlterConfigOpSet
-		del     = kmsg.IncrementalAlterConfigOpDelete
-		add     = kmsg.IncrementalAlterConfigOpAppend
-		sub     = kmsg.IncrementalAlterConfigOpSubtract
-	)
 	three := []string{"retention.ms", "cleanup.policy", "segment.bytes"}
 	s := []oracleStep{
 		{name: "a topic", req: create(4, false, newTopic("conf", 1, 1))},
-		{name: "set", req: alterIn(topic, "conf", false, changeOf{set, "retention.ms", "5000"}, changeOf{set, "segment.bytes", "2097152"})},
-		{name: "describe", req: describe(4, topic, "conf", three...)},
-		{name: "append", req: alterIn(topic, "conf", false, changeOf{add, "cleanup.policy", "compact"})},
-		{name: "append again", req: alterIn(topic, "conf", false, changeOf{add, "cleanup.policy", "compact"})},
-		{name: "describe appended", req: describe(4, topic, "conf", three...)},
-		{name: "subtract", req: alterIn(topic, "conf", false, changeOf{sub, "cleanup.policy", "delete"})},
-		{name: "describe subtracted", req: describe(4, topic, "conf", three...)},
-		{name: "subtract what is not there", req: alterIn(topic, "conf", false, changeOf{sub, "cleanup.policy", "delete"})},
-		{name: "delete", req: alterIn(topic, "conf", false, changeOf{del, "retention.ms", ""}, changeOf{del, "cleanup.policy", ""})},
-		{name: "describe deleted", req: describe(4, topic, "conf", three...)},
-		{name: "delete what is not set", req: alterIn(topic, "conf", false, changeOf{del, "retention.bytes", ""})},
-		{name: "delete what is not known", req: alterIn(topic, "conf", false, changeOf{del, "retention.bytesx", ""})},
-		{name: "append to a number", req: alterIn(topic, "conf", false, changeOf{add, "retention.ms", "1"})},
-		{name: "unknown operation", req: alterIn(topic, "conf", false, changeOf{9, "retention.ms", "1"}), differs: "INVALID_REQUEST, not an unknown server error"},
-		{name: "unknown name", req: alterIn(topic, "conf", false, changeOf{set, "retention.msx", "1"})},
-		{name: "bad value", req: alterIn(topic, "conf", false, changeOf{set, "retention.ms", "ten"})},
-		{name: "one name twice", req: alterIn(topic, "conf", false, changeOf{set, "retention.ms", "1"}, changeOf{set, "retention.ms", "2"})},
-		{name: "validate only", req: alterIn(topic, "conf", true, changeOf{set, "retention.ms", "1"})},
-		{name: "describe after validation", req: describe(4, topic, "conf", three...)},
-		{name: "unknown topic", req: alterIn(topic, "no such topic", false, changeOf{set, "retention.ms", "1"})},
-		{name: "no topic", req: alterIn(topic, "", false, changeOf{set, "retention.ms", "1"})},
-		{name: "describe an unknown topic", req: describe(4, topic, "nothing")},
+		{name: "set", req: alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.ms", "5000"}, changeOf{opSet, "segment.bytes", "2097152"})},
+		{name: "describe", req: describe(4, ofTopic, "conf", three...)},
+		{name: "append", req: alterIn(ofTopic, "conf", false, changeOf{opAdd, "cleanup.policy", "compact"})},
+		{name: "append again", req: alterIn(ofTopic, "conf", false, changeOf{opAdd, "cleanup.policy", "compact"})},
+		{name: "describe appended", req: describe(4, ofTopic, "conf", three...)},
+		{name: "subtract", req: alterIn(ofTopic, "conf", false, changeOf{opSub, "cleanup.policy", "delete"})},
+		{name: "describe subtracted", req: describe(4, ofTopic, "conf", three...)},
+		{name: "subtract what is not there", req: alterIn(ofTopic, "conf", false, changeOf{opSub, "cleanup.policy", "delete"})},
+		{name: "delete", req: alterIn(ofTopic, "conf", false, changeOf{opDel, "retention.ms", ""}, changeOf{opDel, "cleanup.policy", ""})},
+		{name: "describe deleted", req: describe(4, ofTopic, "conf", three...)},
+		{name: "delete what is not set", req: alterIn(ofTopic, "conf", false, changeOf{opDel, "retention.bytes", ""})},
+		{name: "delete what is not known", req: alterIn(ofTopic, "conf", false, changeOf{opDel, "retention.bytesx", ""})},
+		{name: "append to a number", req: alterIn(ofTopic, "conf", false, changeOf{opAdd, "retention.ms", "1"})},
+		{name: "unknown operation", req: alterIn(ofTopic, "conf", false, changeOf{9, "retention.ms", "1"}), differs: "INVALID_REQUEST, not an unknown server error"},
+		{name: "unknown name", req: alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.msx", "1"})},
+		{name: "bad value", req: alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.ms", "ten"})},
+		{name: "one name twice", req: alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.ms", "1"}, changeOf{opSet, "retention.ms", "2"})},
+		{name: "validate only", req: alterIn(ofTopic, "conf", true, changeOf{opSet, "retention.ms", "1"})},
+		{name: "describe after validation", req: describe(4, ofTopic, "conf", three...)},
+		{name: "unknown topic", req: alterIn(ofTopic, "no such topic", false, changeOf{opSet, "retention.ms", "1"})},
+		{name: "no topic", req: alterIn(ofTopic, "", false, changeOf{opSet, "retention.ms", "1"})},
+		{name: "describe an unknown topic", req: describe(4, ofTopic, "nothing")},
 		{name: "null value", req: func() kmsg.Request {
-			r := alterIn(topic, "conf", false, changeOf{set, "retention.ms", "1"})().(*kmsg.IncrementalAlterConfigsRequest)
+			r := alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.ms", "1"})().(*kmsg.IncrementalAlterConfigsRequest)
 			r.Resources[0].Configs[0].Value = nil
 			return r
 		}},
-		{name: "unknown resource type", req: alterIn(3, "x", false, changeOf{set, "a", "1"})},
+		{name: "unknown resource type", req: alterIn(3, "x", false, changeOf{opSet, "a", "1"})},
 		{name: "describe an unknown resource type", req: describe(4, 3, "x")},
 		{name: "one topic twice", req: func() kmsg.Request {
-			r := alterIn(topic, "conf", false, changeOf{set, "retention.ms", "1"})().(*kmsg.IncrementalAlterConfigsRequest)
+			r := alterIn(ofTopic, "conf", false, changeOf{opSet, "retention.ms", "1"})().(*kmsg.IncrementalAlterConfigsRequest)
 			r.Resources = append(r.Resources, r.Resources[0])
 			return r
 		}},
 	}
 	for v := int16(0); v <= 2; v++ {
 		s = append(s,
-			oracleStep{name: "replace", req: replaceAll(v, topic, "conf", "retention.ms", fmt.Sprint(7000+v))},
-			oracleStep{name: "describe replaced", req: describe(4, topic, "conf", three...)})
+			oracleStep{name: "replace", req: replaceAll(v, ofTopic, "conf", "retention.ms", fmt.Sprint(7000+v))},
+			oracleStep{name: "describe replaced", req: describe(4, ofTopic, "conf", three...)})
 	}
-	s = append(s, []oracleStep{
-		{name: "replace by nothing", req: replaceAll(2, topic, "conf")},
-		{name: "describe replaced by nothing", req: describe(4, topic, "conf", three...)},
-		{name: "replace with a bad value", req: replaceAll(2, topic, "conf", "retention.ms", "ten")},
-		{name: "replace with an unknown name", req: replaceAll(2, topic, "conf", "retention.msx", "1")},
+	return append(s, []oracleStep{
+		{name: "replace by nothing", req: replaceAll(2, ofTopic, "conf")},
+		{name: "describe replaced by nothing", req: describe(4, ofTopic, "conf", three...)},
+		{name: "replace with a bad value", req: replaceAll(2, ofTopic, "conf", "retention.ms", "ten")},
+		{name: "replace with an unknown name", req: replaceAll(2, ofTopic, "conf", "retention.msx", "1")},
+	}...)
+}
 
-		{name: "broker: set for one", req: alterIn(broker, "1", false, changeOf{set, "log.retention.bytes", "123456"})},
-		{name: "broker: set for all", req: alterIn(broker, "", false, changeOf{set, "log.retention.bytes", "654321"}, changeOf{set, "message.max.bytes", "2000000"})},
-		{name: "broker: another", req: alterIn(broker, "2", false, changeOf{set, "log.retention.bytes", "123456"})},
-		{name: "broker: no number", req: alterIn(broker, "x", false, changeOf{set, "log.retention.bytes", "123456"})},
-		{name: "broker: needs a restart", req: alterIn(broker, "1", false, changeOf{set, "num.partitions", "3"})},
-		{name: "broker: bad value", req: alterIn(broker, "1", false, changeOf{set, "log.retention.bytes", "many"})},
-		{name: "broker: out of bounds", req: alterIn(broker, "1", false, changeOf{set, "log.roll.jitter.ms", "-5"})},
-		{name: "broker: bad word", req: alterIn(broker, "1", false, changeOf{set, "compression.type", "rar"})},
-		{name: "broker: unknown name", req: alterIn(broker, "1", false, changeOf{set, "what.is.this", "1"})},
-		{name: "broker: replace", req: replaceAll(2, broker, "1", "log.retention.bytes", "111")},
-		{name: "broker: describe", req: describe(4, broker, "1", "log.retention.bytes", "message.max.bytes")},
-		{name: "broker: describe the default", req: describe(4, broker, "", "log.retention.bytes", "message.max.bytes")},
-		{name: "broker: replace with a bad value", req: replaceAll(2, broker, "1", "log.retention.bytes", "many")},
-		{name: "broker: replace what needs a restart", req: replaceAll(2, broker, "1", "num.partitions", "3")},
-		{name: "broker: delete", req: alterIn(broker, "1", false, changeOf{del, "what.is.this", ""})},
-		{name: "broker: append", req: alterIn(broker, "", false, changeOf{add, "log.cleanup.policy", "compact"})},
-		{name: "broker: append to a number", req: alterIn(broker, "", false, changeOf{add, "message.max.bytes", "1"})},
-		{name: "broker: back", req: alterIn(broker, "", false, changeOf{del, "log.cleanup.policy", ""})},
-		{name: "describe of another broker", req: describe(4, broker, "2", "num.partitions")},
-		{name: "describe of no broker", req: describe(4, broker, "x", "num.partitions")},
+func oracleResources() []oracleStep {
+	return []oracleStep{
+		{name: "broker: set for one", req: alterIn(ofBroker, "1", false, changeOf{opSet, "log.retention.bytes", "123456"})},
+		{name: "broker: set for all", req: alterIn(ofBroker, "", false, changeOf{opSet, "log.retention.bytes", "654321"}, changeOf{opSet, "message.max.bytes", "2000000"})},
+		{name: "broker: another", req: alterIn(ofBroker, "2", false, changeOf{opSet, "log.retention.bytes", "123456"})},
+		{name: "broker: no number", req: alterIn(ofBroker, "x", false, changeOf{opSet, "log.retention.bytes", "123456"})},
+		{name: "broker: needs a restart", req: alterIn(ofBroker, "1", false, changeOf{opSet, "num.partitions", "3"})},
+		{name: "broker: bad value", req: alterIn(ofBroker, "1", false, changeOf{opSet, "log.retention.bytes", "many"})},
+		{name: "broker: out of bounds", req: alterIn(ofBroker, "1", false, changeOf{opSet, "log.roll.jitter.ms", "-5"})},
+		{name: "broker: bad word", req: alterIn(ofBroker, "1", false, changeOf{opSet, "compression.type", "rar"})},
+		{name: "broker: unknown name", req: alterIn(ofBroker, "1", false, changeOf{opSet, "what.is.this", "1"})},
+		{name: "broker: replace", req: replaceAll(2, ofBroker, "1", "log.retention.bytes", "111")},
+		{name: "broker: describe", req: describe(4, ofBroker, "1", "log.retention.bytes", "message.max.bytes")},
+		{name: "broker: describe the default", req: describe(4, ofBroker, "", "log.retention.bytes", "message.max.bytes")},
+		{name: "broker: replace with a bad value", req: replaceAll(2, ofBroker, "1", "log.retention.bytes", "many")},
+		{name: "broker: replace what needs a restart", req: replaceAll(2, ofBroker, "1", "num.partitions", "3")},
+		{name: "broker: delete", req: alterIn(ofBroker, "1", false, changeOf{opDel, "what.is.this", ""})},
+		{name: "broker: append", req: alterIn(ofBroker, "", false, changeOf{opAdd, "log.cleanup.policy", "compact"})},
+		{name: "broker: append to a number", req: alterIn(ofBroker, "", false, changeOf{opAdd, "message.max.bytes", "1"})},
+		{name: "broker: back", req: alterIn(ofBroker, "", false, changeOf{opDel, "log.cleanup.policy", ""})},
+		{name: "describe of another broker", req: describe(4, ofBroker, "2", "num.partitions")},
+		{name: "describe of no broker", req: describe(4, ofBroker, "x", "num.partitions")},
 
-		{name: "logger: another broker", req: alterIn(logger, "2", false, changeOf{set, "root", "INFO"})},
-		{name: "logger: no broker", req: alterIn(logger, "", false, changeOf{set, "root", "INFO"})},
-		{name: "logger: level", req: alterIn(logger, "1", false, changeOf{set, "root", "WARN"})},
-		{name: "logger: bad level", req: alterIn(logger, "1", false, changeOf{set, "root", "LOUD"})},
-		{name: "logger: append", req: alterIn(logger, "1", false, changeOf{add, "root", "INFO"})},
-		{name: "logger: unknown", req: alterIn(logger, "1", false, changeOf{set, "no.such.logger", "INFO"})},
-		{name: "logger: replace", req: replaceAll(2, logger, "1", "root", "INFO")},
-		{name: "logger: describe of another broker", req: describe(4, logger, "2")},
+		{name: "logger: another broker", req: alterIn(ofLogger, "2", false, changeOf{opSet, "root", "INFO"})},
+		{name: "logger: no broker", req: alterIn(ofLogger, "", false, changeOf{opSet, "root", "INFO"})},
+		{name: "logger: level", req: alterIn(ofLogger, "1", false, changeOf{opSet, "root", "WARN"})},
+		{name: "logger: bad level", req: alterIn(ofLogger, "1", false, changeOf{opSet, "root", "LOUD"})},
+		{name: "logger: append", req: alterIn(ofLogger, "1", false, changeOf{opAdd, "root", "INFO"})},
+		{name: "logger: unknown", req: alterIn(ofLogger, "1", false, changeOf{opSet, "no.such.logger", "INFO"})},
+		{name: "logger: replace", req: replaceAll(2, ofLogger, "1", "root", "INFO")},
+		{name: "logger: describe of another broker", req: describe(4, ofLogger, "2")},
 
-		{name: "group: set", req: alterIn(group, "g", false, changeOf{set, "consumer.session.timeout.ms", "46000"})},
-		{name: "group: describe", req: describe(4, group, "g", "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms")},
-		{name: "group: out of bounds", req: alterIn(group, "g", false, changeOf{set, "consumer.session.timeout.ms", "1000"})},
-		{name: "group: bad value", req: alterIn(group, "g", false, changeOf{set, "consumer.session.timeout.ms", "x"})},
-		{name: "group: unknown name", req: alterIn(group, "g", false, changeOf{set, "consumer.x", "1"})},
-		{name: "group: no name", req: alterIn(group, "", false, changeOf{set, "consumer.session.timeout.ms", "46000"})},
-		{name: "group: describe of no name", req: describe(4, group, "")},
-		{name: "group: describe of an unknown one", req: describe(4, group, "h", "consumer.session.timeout.ms")},
+		{name: "group: set", req: alterIn(ofGroup, "g", false, changeOf{opSet, "consumer.session.timeout.ms", "46000"})},
+		{name: "group: describe", req: describe(4, ofGroup, "g", "consumer.session.timeout.ms", "consumer.heartbeat.interval.ms")},
+		{name: "group: out of bounds", req: alterIn(ofGroup, "g", false, changeOf{opSet, "consumer.session.timeout.ms", "1000"})},
+		{name: "group: bad value", req: alterIn(ofGroup, "g", false, changeOf{opSet, "consumer.session.timeout.ms", "x"})},
+		{name: "group: unknown name", req: alterIn(ofGroup, "g", false, changeOf{opSet, "consumer.x", "1"})},
+		{name: "group: no name", req: alterIn(ofGroup, "", false, changeOf{opSet, "consumer.session.timeout.ms", "46000"})},
+		{name: "group: describe of no name", req: describe(4, ofGroup, "")},
+		{name: "group: describe of an unknown one", req: describe(4, ofGroup, "h", "consumer.session.timeout.ms")},
 
-		{name: "metrics: set", req: alterIn(metrics, "sub", false, changeOf{set, "interval.ms", "1000"}, changeOf{set, "metrics", "*"})},
-		{name: "metrics: describe", req: describe(4, metrics, "sub")},
-		{name: "metrics: append", req: alterIn(metrics, "sub", false, changeOf{add, "metrics", "org.apache"}), differs: "metrics is a list"},
-		{name: "metrics: bad interval", req: alterIn(metrics, "sub", false, changeOf{set, "interval.ms", "1"})},
-		{name: "metrics: unknown name", req: alterIn(metrics, "sub", false, changeOf{set, "x", "1"})},
-		{name: "metrics: no name", req: alterIn(metrics, "", false, changeOf{set, "interval.ms", "1000"})},
-		{name: "metrics: describe of an unknown one", req: describe(4, metrics, "nothing")},
-		{name: "metrics: describe of no name", req: describe(4, metrics, "")},
+		{name: "metrics: set", req: alterIn(ofMetrics, "sub", false, changeOf{opSet, "interval.ms", "1000"}, changeOf{opSet, "metrics", "*"})},
+		{name: "metrics: describe", req: describe(4, ofMetrics, "sub")},
+		{name: "metrics: append", req: alterIn(ofMetrics, "sub", false, changeOf{opAdd, "metrics", "org.apache"}), differs: "metrics is a list"},
+		{name: "metrics: bad interval", req: alterIn(ofMetrics, "sub", false, changeOf{opSet, "interval.ms", "1"})},
+		{name: "metrics: unknown name", req: alterIn(ofMetrics, "sub", false, changeOf{opSet, "x", "1"})},
+		{name: "metrics: no name", req: alterIn(ofMetrics, "", false, changeOf{opSet, "interval.ms", "1000"})},
+		{name: "metrics: describe of an unknown one", req: describe(4, ofMetrics, "nothing")},
+		{name: "metrics: describe of no name", req: describe(4, ofMetrics, "")},
 		{name: "list v0", req: at(0, kmsg.NewPtrListConfigResourcesRequest(), func(*kmsg.ListConfigResourcesRequest) {})},
 		{name: "list groups", req: at(1, kmsg.NewPtrListConfigResourcesRequest(), func(r *kmsg.ListConfigResourcesRequest) { r.ResourceTypes = []int8{32} })},
 		{name: "list brokers", req: at(1, kmsg.NewPtrListConfigResourcesRequest(), func(r *kmsg.ListConfigResourcesRequest) { r.ResourceTypes = []int8{4, 8} })},
 		{name: "list the unknown", req: at(1, kmsg.NewPtrListConfigResourcesRequest(), func(r *kmsg.ListConfigResourcesRequest) { r.ResourceTypes = []int8{3} })},
-		{name: "metrics: delete all", req: alterIn(metrics, "sub", false, changeOf{del, "interval.ms", ""}, changeOf{del, "metrics", ""})},
+		{name: "metrics: delete all", req: alterIn(ofMetrics, "sub", false, changeOf{opDel, "interval.ms", ""}, changeOf{opDel, "metrics", ""})},
 		{name: "metrics: list after", req: at(0, kmsg.NewPtrListConfigResourcesRequest(), func(*kmsg.ListConfigResourcesRequest) {})},
-	}...)
-	return s
+	}
 }
 
 func oraclePartitions() []oracleStep {
