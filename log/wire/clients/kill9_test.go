@@ -86,12 +86,14 @@ func underKills(t *testing.T, kills int) {
 	written := &ledger{acked: map[string]bool{}}
 	compacted := &compactedLedger{last: map[string]int{}}
 	transacted := &txnLedger{outcome: map[string]string{}}
+	rewritten := &txnLedger{outcome: map[string]string{}}
 	read := map[string]*groupLedger{}
 	for i := range 2 {
 		l.run(func() { l.produce(written, i) })
-		l.run(func() { l.transact(transacted, i) })
+		l.run(func() { l.transactInto(transacted, "txn", i) })
 		l.run(func() { l.update(compacted, i) })
 	}
+	l.run(func() { l.transactInto(rewritten, "keyed-txn", 9) })
 	l.run(func() { l.produceKafkaGo(written) })
 	for _, protocol := range []string{"classic", "consumer"} {
 		g := &groupLedger{name: "group-" + protocol, seen: map[string]bool{}, acked: map[int32]int64{}}
@@ -121,6 +123,7 @@ func underKills(t *testing.T, kills int) {
 	l.wg.Wait()
 	written.judge(t, l, read)
 	transacted.judge(t, l)
+	rewritten.judgeKeys(t, l)
 	compacted.judge(t, l)
 	l.judgeRelay(t)
 	s.Stop()
@@ -133,7 +136,7 @@ func makeTopics(t *testing.T, adm *kadm.Client) {
 	str := func(s string) *string { return &s }
 	small := map[string]*string{"segment.bytes": str("1048576")}
 	compact := map[string]*string{"cleanup.policy": str("compact"), "segment.ms": str("500"), "min.cleanable.dirty.ratio": str("0.01")}
-	for topic, configs := range map[string]map[string]*string{"plain": small, "txn": small, "copy": nil, "keyed": compact} {
+	for topic, configs := range map[string]map[string]*string{"plain": small, "txn": small, "copy": nil, "keyed": compact, "keyed-txn": compact} {
 		if _, err := adm.CreateTopic(context.Background(), killedPartitions, 1, configs, topic); err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +304,7 @@ type txnLedger struct {
 
 const txnRecords = 7
 
-func (l *load) transact(b *txnLedger, id int) {
+func (l *load) transactInto(b *txnLedger, topic string, id int) {
 	var cl *kgo.Client
 	defer func() { cl.Close() }()
 	for n := 0; l.going(); n++ {
@@ -309,7 +312,7 @@ func (l *load) transact(b *txnLedger, id int) {
 			cl = l.client(kgo.TransactionalID(fmt.Sprintf("txn-%d", id)), kgo.ProducerLinger(0))
 		}
 		name := fmt.Sprintf("txn%d.%d", id, n)
-		outcome, fresh := l.transaction(cl, name, n%5 != 4)
+		outcome, fresh := l.transaction(cl, topic, name, n%5 != 4)
 		b.mu.Lock()
 		b.outcome[name] = outcome
 		b.mu.Unlock()
@@ -324,7 +327,7 @@ func (l *load) transact(b *txnLedger, id int) {
 }
 
 // transaction runs one and says how it ended, and whether the client may go on.
-func (l *load) transaction(cl *kgo.Client, name string, commit bool) (outcome string, goOn bool) {
+func (l *load) transaction(cl *kgo.Client, topic, name string, commit bool) (outcome string, goOn bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := cl.BeginTransaction(); err != nil {
@@ -332,7 +335,7 @@ func (l *load) transaction(cl *kgo.Client, name string, commit bool) (outcome st
 	}
 	var sent []*kgo.Record
 	for i := range txnRecords {
-		sent = append(sent, &kgo.Record{Topic: "txn", Partition: int32(i % killedPartitions), Value: fmt.Appendf(nil, "%s/%d", name, i)})
+		sent = append(sent, &kgo.Record{Topic: topic, Partition: int32(i % killedPartitions), Key: fmt.Append(nil, i), Value: fmt.Appendf(nil, "%s/%d", name, i)})
 	}
 	if err := cl.ProduceSync(ctx, sent...).FirstErr(); err != nil {
 		if err := cl.AbortBufferedRecords(ctx); err != nil {
@@ -371,6 +374,43 @@ func (b *txnLedger) judge(t *testing.T, l *load) {
 		}
 	}
 	t.Logf("transactions: %v", how)
+}
+
+// judgeKeys wants of each key what the last committed transaction wrote, and
+// nothing of an aborted one, however much of the log is compacted.
+func (b *txnLedger) judgeKeys(t *testing.T, l *load) {
+	t.Helper()
+	last, kept := map[string]int{}, 0
+	for _, r := range l.readAll(t, "keyed-txn", kgo.ReadCommitted()) {
+		name, _, _ := strings.Cut(string(r.Value), "/")
+		if b.outcome[name] == "aborted" {
+			t.Errorf("key %s, offset %d of partition %d: transaction %s was aborted", r.Key, r.Offset, r.Partition, name)
+		}
+		var n int
+		fmt.Sscanf(name, "txn9.%d", &n)
+		if before, ok := last[string(r.Key)]; ok && n <= before {
+			t.Errorf("key %s: transaction %d comes after %d", r.Key, n, before)
+		}
+		last[string(r.Key)] = n
+		kept++
+	}
+	want := 0
+	for name, outcome := range b.outcome {
+		var n int
+		if fmt.Sscanf(name, "txn9.%d", &n); outcome == "committed" {
+			want = max(want, n)
+		}
+	}
+	for i := range txnRecords {
+		got, ok := last[fmt.Sprint(i)]
+		if !ok || got < want || got > want && b.outcome[fmt.Sprintf("txn9.%d", got)] != "unknown" {
+			t.Errorf("key %d has the value of transaction %d (there: %v), the last committed one is %d", i, got, ok, want)
+		}
+	}
+	if kept >= len(b.outcome)*txnRecords/2 {
+		t.Errorf("%d records of %d transactions are there still: nothing was compacted", kept, len(b.outcome))
+	}
+	t.Logf("%d records are left of %d transactions on compacted keys", kept, len(b.outcome))
 }
 
 // compactedLedger keeps the last acknowledged value of each key.
