@@ -93,7 +93,8 @@ func NewServe(dir, listen string, args ...string) (*Serve, error) {
 	}
 	s := &Serve{dir: dir, child: child{log: filepath.Join(dir, "serve.log")}}
 	s.args = append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", listen,
-		"--property", "log.retention.ms=-1"}, args...) // tests' event times are old
+		"--property", "log.retention.ms=-1", // tests' event times are old
+		"--property", "group.initial.rebalance.delay.ms=0"}, args...)
 	return s, s.Start()
 }
 
