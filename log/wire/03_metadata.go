@@ -132,8 +132,9 @@ func (m *metadataAnswer) byName(name string) {
 	}
 	// The topic is there now, and yet the answer is Kafka's, whose controller makes
 	// it a moment later: not this time. Clients ask again; some take the first
-	// answer to a name that was deleted as proof that it is gone.
-	c := codeUnknownTopicOrPartition
+	// answer to a name that was deleted as proof that it is gone, and others an
+	// unknown topic as one without partitions, so the code is the retriable one.
+	c := codeLeaderNotAvailable
 	if _, err := m.s.b.CreateTopic(broker.TopicSpec{Name: name}); err != nil && !errors.Is(err, broker.ErrTopicExists) {
 		c = code(err)
 	}

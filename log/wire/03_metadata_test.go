@@ -99,7 +99,7 @@ func TestMetadataMakesTopicsThatAreAskedFor(t *testing.T) {
 		if got := no.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != codeUnknownTopicOrPartition {
 			t.Errorf("version %d, not allowed by the broker: error %d", v, got.ErrorCode)
 		}
-		if got := ts.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != codeUnknownTopicOrPartition || len(got.Partitions) != 0 {
+		if got := ts.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != codeLeaderNotAvailable || len(got.Partitions) != 0 {
 			t.Errorf("version %d: error %d with %d partitions, expected Kafka's first answer", v, got.ErrorCode, len(got.Partitions))
 		}
 		if got := ts.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != 0 || len(got.Partitions) != 1 {
