@@ -246,6 +246,34 @@ func TestInFlightMemoryIsBackpressure(t *testing.T) {
 	waitFor(t, "everything is given back", func() bool { return tryAcquire(ts, 200<<10) })
 }
 
+// 64 members with 4 MiB of metadata each, that waited for their group, kept every
+// produce above 1 MiB waiting too.
+func TestAMemberThatWaitsKeepsNoRoomFromOthers(t *testing.T) {
+	ts := newTestServer(t, func(_ *broker.Config, w *Config) {
+		w.MaxRequestBytes, w.MaxInFlightBytes = 200<<10, 64<<20
+	})
+	join := func(metadata int) *kmsg.JoinGroupRequest {
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Version, req.Group, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 2, "g", "consumer", 30_000, 30_000
+		req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: make([]byte, metadata)}}
+		return req
+	}
+	if resp := ts.dial().do(join(10)).(*kmsg.JoinGroupResponse); resp.ErrorCode != 0 {
+		t.Fatalf("join: error %d", resp.ErrorCode)
+	}
+	ts.dial().write(join(190 << 10)) // waits for the first to join again, which it does not
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{"g"}
+	c := ts.dial()
+	waitFor(t, "both are members", func() bool {
+		groups := c.do(describe).(*kmsg.DescribeGroupsResponse).Groups
+		return len(groups) == 1 && len(groups[0].Members) == 2
+	})
+	if !tryAcquire(ts, 32<<20) {
+		t.Error("the request of a member that waits is reserved for")
+	}
+}
+
 // A partition of a produce is 6 bytes and takes a hundred times as much when it is
 // decoded and answered, so 100 MiB of them took 10 GB.
 func TestWhatElementsTakeIsBounded(t *testing.T) {

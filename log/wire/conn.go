@@ -217,6 +217,8 @@ func (c *conn) decode(h *header, fr *frame) (kmsg.Request, error) {
 			return nil, err
 		}
 		defer done()
+		// A member that joins may wait for minutes: it does not keep room from others.
+		defer fr.unreserve()
 	}
 	return decode(h, func(elements int) (err error) {
 		fr.done, err = c.srv.memory.elements(c.ctx, h.key, elements)

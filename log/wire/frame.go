@@ -50,11 +50,17 @@ type frame struct {
 	done   func()  // gives back what was reserved for decoding; nil for nothing
 }
 
-// release gives memory and its reservation back. It may be called twice.
-func (f *frame) release() {
+// unreserve gives the reservation back, but not the memory.
+func (f *frame) unreserve() {
 	if f.weight > 0 {
 		f.memory.Release(f.weight)
+		f.weight = 0
 	}
+}
+
+// release gives memory and its reservation back. It may be called twice.
+func (f *frame) release() {
+	f.unreserve()
 	if f.pooled != nil {
 		putBuffer(f.pooled)
 	}
