@@ -33,7 +33,8 @@ type Broker struct {
 	closing       atomic.Bool
 	done          chan struct{} // closed when closing begins
 	background    sync.WaitGroup
-	startsChanged atomic.Bool // a log start moved since the last checkpoint
+	startsChanged atomic.Bool  // a log start moved since the last checkpoint
+	nextReopen    atomic.Int64 // ms; see afterFullDisk
 	settings      atomic.Pointer[settings]
 	resources     atomic.Pointer[resourceConfigs]
 	levels        loggerLevels

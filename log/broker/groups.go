@@ -390,7 +390,11 @@ func (g *groups) recover(clean bool) error {
 			continue
 		}
 		if !clean {
-			if err := s.bringBack(); err != nil {
+			switch err := s.bringBack(); {
+			case segment.NoSpace(err):
+				s.p.setOffline(fmt.Errorf("offsets cannot be brought back: %w", err))
+				s.p.log.Store(nil)
+			case err != nil:
 				return err
 			}
 		}

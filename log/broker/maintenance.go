@@ -11,12 +11,13 @@ import (
 )
 
 // Tick does what timers ask for: transaction and session timeouts, expiry of
-// ids and offsets, completing of decided transactions.
+// ids and offsets, completing of decided transactions; and what a full disk
+// kept partitions from at the start.
 func (b *Broker) Tick() error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	errs := []error{b.txns.tick(), b.txns.complete(), b.groups.tick(), b.flushTimers()}
+	errs := []error{b.afterFullDisk(), b.txns.tick(), b.txns.complete(), b.groups.tick(), b.flushTimers()}
 	if b.startsChanged.Swap(false) {
 		errs = append(errs, b.checkpointStarts())
 	}

@@ -252,6 +252,9 @@ func (p *Partition) reopenLog() error {
 	if p.gone.Load() {
 		return &PartitionError{p.tp, ErrClosed}
 	}
+	if err := p.hasDir(); err != nil {
+		return p.wrap(err)
+	}
 	if l := p.log.Load(); l != nil {
 		l.Abandon()
 	}

@@ -136,11 +136,19 @@ func (b *Broker) openPartitions(clean bool) error {
 	return nil
 }
 
+// hasDir is nil if the partition's directory is there: opening would make a
+// missing one anew, empty.
+func (p *Partition) hasDir() error {
+	dir := p.b.partitionDir(p.tp)
+	_, err := p.b.fs.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &segment.CorruptionError{Path: dir, Offset: record.NoOffset, Err: errors.New("the partition's directory is missing")}
+	}
+	return err
+}
+
 func (b *Broker) openPartition(p *Partition, clean bool) error {
-	if _, err := b.fs.Stat(b.partitionDir(p.tp)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = &segment.CorruptionError{Path: b.partitionDir(p.tp), Offset: record.NoOffset, Err: errors.New("the partition's directory is missing")}
-		}
+	if err := p.hasDir(); err != nil {
 		return err
 	}
 	l, rec, err := segment.Open(p.logConfig(), segment.OpenOptions{

@@ -181,6 +181,12 @@ func (l *Log) appendAll(all []*request) {
 			r.err, r.done = err, true
 			continue
 		}
+		if l.epochUnwritten.Load() {
+			if err := l.writeEpochs(); err != nil {
+				r.err, r.done = err, true
+				continue
+			}
+		}
 		if l.mustRoll(r) {
 			l.write()
 			if err := l.roll(); err != nil {

@@ -14,6 +14,9 @@ func (l *Log) Close() error {
 		return nil
 	}
 	_, err := l.Checkpoint()
+	if err == nil {
+		err = l.WriteEpoch() // a clean start does not raise it again
+	}
 	l.mu.Lock()
 	if err == nil {
 		l.seal(l.active())

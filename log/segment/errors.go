@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/millstream-io/millstream/log/record"
 )
@@ -34,6 +35,10 @@ var (
 	// ErrFormat: a checkpoint, snapshot or index file does not follow its format.
 	ErrFormat = errors.New("malformed file")
 )
+
+// NoSpace says that an error is want of space: a full disk or a used-up quota.
+// It passes when there is room again, without anything being wrong with the files.
+func NoSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // OffsetOutOfRangeError says that a read or a delete names an offset that the log does not hold.
 type OffsetOutOfRangeError struct {

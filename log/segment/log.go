@@ -17,6 +17,7 @@ import (
 // Invariant: segs is never empty, sorted by base offset and replaced as a
 // whole; its last element is the active segment. A segment's end is the next
 // one's base. start <= stable <= end; durable <= end.
+// Invariant: nothing is appended while epochUnwritten is set.
 type Log struct {
 	cfg    Config
 	fs     vfs.FS
@@ -31,6 +32,7 @@ type Log struct {
 	start, end, stable, durable atomic.Int64
 	appended                    atomic.Int64 // bytes since Open
 	epoch                       atomic.Int32
+	epochUnwritten              atomic.Bool // Open raised the epoch, but the disk had no room for its file
 	checkpointed                atomic.Int64
 	failure                     atomic.Pointer[OfflineError]
 	closed                      atomic.Bool
@@ -47,6 +49,8 @@ type Log struct {
 	swap sync.RWMutex // held while the files of a segment are replaced
 
 	group syncGroup
+
+	epochFile sync.Mutex // one writer of leader-epoch-checkpoint at a time; taken last
 }
 
 // Start is the first offset that may be read.

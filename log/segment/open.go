@@ -16,7 +16,9 @@ import (
 // After a clean shutdown the files are trusted: the active segment's end is
 // looked for from its last index entry. Otherwise all from the segment that
 // holds the recovery point on is read and checked, the torn tail cut, indexes
-// and producer state rebuilt, everything synced and the leader epoch raised.
+// and producer state rebuilt, everything synced and the leader epoch raised. If a
+// full disk has no room for the epoch's file, the log is open for reads, and
+// appends are refused with ErrStorage until the file can be written.
 //
 // Errors: *CorruptionError where durable bytes are wrong (nothing is changed
 // then but left-overs swept), ErrTopicID, or the file system's.
@@ -152,9 +154,28 @@ func (l *Log) loadEpochs() (ok bool, err error) {
 }
 
 func (l *Log) writeEpochs() error {
+	l.epochFile.Lock()
+	defer l.epochFile.Unlock()
 	path := filepath.Join(l.cfg.Dir, nameEpochs)
 	if err := replaceFile(l.fs, path, l.epochs.format()); err != nil {
 		return fmt.Errorf("%w: write %s: %w", ErrStorage, path, err)
 	}
+	if l.epochUnwritten.Swap(false) {
+		l.logger.Info("there is space again: the leader epoch is written, appends go on",
+			"topic", l.cfg.Partition.Topic, "partition", l.cfg.Partition.Partition, "epoch", l.Epoch())
+	}
 	return nil
+}
+
+// WriteEpoch writes the leader epoch that Open could not write because the
+// disk was full; otherwise it does nothing. Appends try it by themselves.
+// Error: ErrStorage.
+func (l *Log) WriteEpoch() error {
+	if !l.epochUnwritten.Load() {
+		return nil
+	}
+	if err := l.usable(); err != nil {
+		return err
+	}
+	return l.writeEpochs()
 }

@@ -22,6 +22,7 @@ type recovery struct {
 	// greatest epoch seen anywhere, also in what was cut
 	epoch         record.LeaderEpoch
 	rebuildEpochs bool
+	existed       bool // the directory had segments
 }
 
 func (r *recovery) run() error {
@@ -38,7 +39,8 @@ func (r *recovery) run() error {
 		return err
 	}
 	r.epoch = max(l.epochs.latest(), record.NoLeaderEpoch)
-	r.rebuildEpochs = !ok && len(bases) > 0
+	r.existed = len(bases) > 0
+	r.rebuildEpochs = !ok && r.existed
 	if err := r.list(bases); err != nil {
 		return err
 	}
@@ -393,8 +395,22 @@ func (r *recovery) settle() error {
 		r.segs[0].named.Store(true)
 	}
 	if changed || r.rebuildEpochs {
-		return l.writeEpochs()
+		return r.writeEpochs()
 	}
+	return nil
+}
+
+// writeEpochs makes the epoch durable. If there is no space for that, what is
+// in the log can be read all the same, so only appends wait for it.
+func (r *recovery) writeEpochs() error {
+	l := r.l
+	err := l.writeEpochs()
+	if !r.existed || !NoSpace(err) {
+		return err
+	}
+	l.epochUnwritten.Store(true)
+	l.logger.Warn("no space for the leader epoch: appends are refused until there is",
+		"topic", l.cfg.Partition.Topic, "partition", l.cfg.Partition.Partition, "error", err)
 	return nil
 }
 
