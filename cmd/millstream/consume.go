@@ -22,7 +22,7 @@ func newConsume() *cobra.Command {
 		Short: "Print records of topics of any Kafka-protocol broker",
 		Long: `Prints records to stdout until it is interrupted, or with --exit to where the
 topics end at the start. With -o json, a line of JSON for each record, which
-` + "`produce -o json`" + ` reads.
+` + "`produce --input json`" + ` reads.
 
 The form of -f is kcat's:
 ` + formatHelp + `

@@ -132,7 +132,7 @@ func (f format) append(b []byte, r *kgo.Record) []byte {
 	return b
 }
 
-// jsonRecord is a line of `consume -o json`, which `produce -o json` reads.
+// jsonRecord is a line of `consume -o json`, which `produce --input json` reads.
 // What is no text in UTF-8 stands as base64.
 type jsonRecord struct {
 	Topic       string       `json:"topic,omitempty"`

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -54,6 +55,10 @@ func (s *Server) createTopic(r *request, req *kmsg.CreateTopicsRequest, ask *kms
 		}
 		spec.ValidateOnly = false
 		top, err = s.b.CreateTopic(spec)
+	}
+	if errors.Is(err, broker.ErrTopicExists) { // Kafka's words, which its tools look for
+		t.ErrorCode, t.ErrorMessage = r.deny(codeTopicAlreadyExists, "Topic '", ask.Topic, "' already exists.")
+		return
 	}
 	if err != nil {
 		t.ErrorCode, t.ErrorMessage = r.refuse(err)

@@ -542,7 +542,7 @@ func (g *groupLedger) check(t *testing.T, adm *kadm.Client, kill int) {
 func (l *load) relay() {
 	for l.going() {
 		session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(l.broker), kgo.TransactionalID("relay"), kgo.TransactionTimeout(3*time.Second), kgo.ConsumerGroup("relay"), kgo.ConsumeTopics("plain"),
-			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 			shortSession, oftenHeartbeat, kgo.FetchMaxWait(100*time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }))
 		if err != nil {
 			l.t.Error(err)

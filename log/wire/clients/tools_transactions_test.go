@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,7 +39,7 @@ func TestIntegrationKafkasToolEndsATransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprintf("%s", read[0].Value); len(read) != 1 || got != "behind" {
+	if len(read) != 1 || string(read[0].Value) != "behind" {
 		t.Errorf("read_committed shows %v", read)
 	}
 }

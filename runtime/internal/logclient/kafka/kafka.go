@@ -104,7 +104,7 @@ var _ logclient.Log = (*Log)(nil)
 // transactions that are bound to a consumer group (Kafka 2.5, KIP-447).
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if len(cfg.Seeds) == 0 {
-		return nil, errors.New("kafka log: no address, expected kafka://HOST:PORT,...")
+		return nil, errors.New("kafka log: no address, expected kafka://HOST:PORT and more with commas")
 	}
 	l := &Log{cfg: cfg.withDefaults(), done: make(chan struct{}), members: map[*member]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
