@@ -130,10 +130,13 @@ func (m *metadataAnswer) byName(name string) {
 		m.failed(&name, [16]byte{}, forbidden(acl.TypeTopic))
 		return
 	}
-	// The topic is there now, and yet the answer is Kafka's, whose controller makes
-	// it a moment later: not this time. Clients ask again; some take the first
-	// answer to a name that was deleted as proof that it is gone, and others an
-	// unknown topic as one without partitions, so the code is the retriable one.
+	// The topic is there now, and yet the answer is "not this time", as from Kafka,
+	// whose controller makes it a moment later: clients ask again, and some take the
+	// first answer to a name that was deleted as proof that it is gone. The code is
+	// that of Kafka with ZooKeeper. Kafka 4.3 answers UNKNOWN_TOPIC_OR_PARTITION, at
+	// which a group of kafka-go assigns no partitions and may never look again (on
+	// Kafka too, when the topic comes between the leader's question and the
+	// watcher's; here it always would).
 	c := codeLeaderNotAvailable
 	if _, err := m.s.b.CreateTopic(broker.TopicSpec{Name: name}); err != nil && !errors.Is(err, broker.ErrTopicExists) {
 		c = code(err)

@@ -100,7 +100,7 @@ func TestMetadataMakesTopicsThatAreAskedFor(t *testing.T) {
 			t.Errorf("version %d, not allowed by the broker: error %d", v, got.ErrorCode)
 		}
 		if got := ts.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != codeLeaderNotAvailable || len(got.Partitions) != 0 {
-			t.Errorf("version %d: error %d with %d partitions, expected Kafka's first answer", v, got.ErrorCode, len(got.Partitions))
+			t.Errorf("version %d: error %d with %d partitions, expected LEADER_NOT_AVAILABLE, at which a group's leader joins again", v, got.ErrorCode, len(got.Partitions))
 		}
 		if got := ts.dial().do(req).(*kmsg.MetadataResponse).Topics[0]; got.ErrorCode != 0 || len(got.Partitions) != 1 {
 			t.Errorf("version %d: error %d with %d partitions, expected a new topic", v, got.ErrorCode, len(got.Partitions))

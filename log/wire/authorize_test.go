@@ -255,7 +255,7 @@ func TestMetadataMakesTopicsForWhoMayCreateThem(t *testing.T) {
 		ts := newTestServer(t, withACLs)
 		ts.grant(c.grant...)
 		got := ask(ts, "new")
-		if c.made && got == codeLeaderNotAvailable { // Kafka's first answer
+		if c.made && got == codeLeaderNotAvailable { // the first answer about a topic just made
 			got = 0
 		}
 		if _, made := ts.b.TopicView("new"); got != c.want || made != c.made {
