@@ -12,13 +12,15 @@ import (
 // DescribeAcls (KIP-140, KIP-290): versions 1 to 3.
 
 // errNoAuthorizer is what the calls about access control lists say without one.
+//
+//lint:ignore ST1005 Kafka's own words
 var errNoAuthorizer = errors.New("No Authorizer is configured on the broker")
 
 // mayACLs says whether the calls about access control lists may be used: 0, or the code.
 func (r *request) mayACLs(op acl.Operation) (code int16, err error) {
 	switch {
 	case !r.mayCluster(op):
-		return codeClusterAuthorizationFailed, errors.New("Cluster authorization failed")
+		return codeClusterAuthorizationFailed, errForbidden
 	case r.conn.srv.authorizer == nil:
 		return codeSecurityDisabled, errNoAuthorizer
 	}
@@ -65,7 +67,7 @@ func filterOf(typ int8, name *string, pattern int8, principal, host *string, op,
 		Principal: principal, Host: host, Op: acl.Operation(op), Permission: acl.Permission(permission),
 	}
 	if !f.Type.Known() || !f.Pattern.Known() || !f.Op.Known() || !f.Permission.Known() {
-		return f, errors.New("The filter has a resource type, pattern type, operation or permission that is unknown")
+		return f, errors.New("the filter has a resource type, pattern type, operation or permission that is unknown")
 	}
 	return f, nil
 }

@@ -54,4 +54,6 @@ func handleAlterUserScramCredentials(_ context.Context, s *Server, r *request) (
 }
 
 // errForbidden: the principal may not do this to the cluster.
+//
+//lint:ignore ST1005 Kafka's own words
 var errForbidden = errors.New("Cluster authorization failed")

@@ -104,10 +104,10 @@ type Served struct {
 func (c *Config) validate() error {
 	var errs []error
 	if c.Broker == nil {
-		errs = append(errs, errors.New("Broker is nil: open one with broker.Open"))
+		errs = append(errs, errors.New("no Broker: open one with broker.Open"))
 	}
 	if len(c.Listeners) == 0 {
-		errs = append(errs, errors.New("Listeners is empty: say at least one address"))
+		errs = append(errs, errors.New("no Listeners: say at least one address"))
 	}
 	for i := range c.Listeners {
 		if err := c.Listeners[i].validate(); err != nil {

@@ -73,9 +73,6 @@ func (f *frame) release() {
 // framePools hold the buffers of produce requests: pool i those of frameStep<<i bytes.
 var framePools [9]sync.Pool
 
-// maxPooled is the largest buffer that is kept for the next request.
-const maxPooled = frameStep << (len(framePools) - 1)
-
 // getBuffer gives an empty buffer for at least size bytes.
 func getBuffer(size int) *[]byte {
 	class := bits.Len(uint(size-1) / frameStep)

@@ -56,12 +56,12 @@ func (c *Config) validateLog() error {
 	}
 	seeds, ok := c.clusterSeeds()
 	if !ok {
-		return fmt.Errorf("Log is %q, expected embedded:DIR or kafka://HOST:PORT,...", c.Log)
+		return fmt.Errorf("the Log is %q, expected embedded:DIR or kafka://HOST:PORT and more with commas", c.Log)
 	}
 	var errs []error
 	for _, s := range seeds {
 		if host, port, ok := cutLast(s, ':'); !ok || host == "" || port == "" {
-			errs = append(errs, fmt.Errorf("Log is %q: address %q, expected HOST:PORT", c.Log, s))
+			errs = append(errs, fmt.Errorf("the Log is %q: address %q, expected HOST:PORT", c.Log, s))
 		}
 	}
 	switch m := c.Cluster.SASL; {
