@@ -343,7 +343,7 @@ func runSeeds(t *testing.T, seeds int) {
 func TestRandomHistoriesSurviveEveryCrashAsTheDurabilityTableSays(t *testing.T) {
 	seeds := 500
 	if testing.Short() {
-		seeds = 40
+		seeds = 15
 	}
 	runSeeds(t, seeds)
 }
