@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 var parts = map[string]part{
 	"kafka-go": {timeout: 4 * time.Minute, run: []string{
 		"^TestConn$", "^TestSASL$", "^TestUnsupportedSASLMechanism$", "^TestClientCreateTopics", "^TestClientDeleteTopics", "^TestClientProduceAndConsume|^TestClientProduce",
-		"^TestClientFetch", "^TestClientListOffsets", "^TestClientDescribeGroups", "^TestClientCreateACLs", "^TestClientTxnOffsetCommit", "^TestClientEndTxn", "^TestWriter$", "^TestBatchQueue",
+		"^TestClientFetch", "^TestClientListOffsets", "^TestClientDescribeGroups", "^TestClientCreateACLs", "^TestClientTxnOffsetCommit", "^TestWriter$", "^TestBatchQueue",
 	}},
 	"franz-go":       {timeout: 4 * time.Minute, records: 5000, run: []string{"^TestGroupETL$", "^TestTxnEtl$", "^TestSCRAMAuth", "^TestConsumeRegex$", "^TestPing$"}},
 	"franz-go-chaos": {timeout: 4 * time.Minute, records: 2000, env: []string{"KGO_TEST_CHAOS=1"}, run: []string{"^TestTxnEtl$"}},
