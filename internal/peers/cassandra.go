@@ -72,11 +72,13 @@ func NeedCassandra(t testing.TB) *Cassandra {
 }
 
 // StopShared ends what the tests of a package share, if it was started: the
-// node, the broker, the `millstream serve` and its binary.
+// node, the broker, the cluster, the `millstream serve` and its binary.
 func StopShared() {
 	stopSharedBroker()
+	stopSharedCluster()
 	stopSharedServe()
 	removeMillstream()
+	removeClasses()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.node != nil {
@@ -144,15 +146,6 @@ func NewCassandra(dir string, cfg CassandraConfig) (*Cassandra, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.

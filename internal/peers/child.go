@@ -69,6 +69,26 @@ func (c *child) wait(ready func() bool, timeout time.Duration) error {
 
 func (c *child) running() bool { return c.cmd != nil && c.cmd.Process != nil }
 
+// signal sends it a signal, if it runs.
+func (c *child) signal(sig syscall.Signal) {
+	if c.running() {
+		c.cmd.Process.Signal(sig)
+	}
+}
+
+// alive says whether its process runs, be it paused.
+func (c *child) alive() bool {
+	if !c.running() {
+		return false
+	}
+	select {
+	case <-c.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // kill ends it with SIGKILL and waits for its end.
 func (c *child) kill() {
 	if c.running() {
@@ -82,7 +102,8 @@ func (c *child) stop() {
 	if !c.running() {
 		return
 	}
-	c.cmd.Process.Signal(syscall.SIGTERM)
+	c.signal(syscall.SIGTERM)
+	c.signal(syscall.SIGCONT) // a paused one would not hear it
 	select {
 	case <-c.ended:
 	case <-time.After(30 * time.Second):

@@ -51,18 +51,18 @@ func StartJavaDriver(t testing.TB, broker string) *Driver {
 func NeedJava(t testing.TB, class string, args ...string) *exec.Cmd {
 	t.Helper()
 	k := NeedKafka(t)
-	javac, err := exec.LookPath("javac")
-	if err != nil {
-		missing(t, "no javac on this machine (a JDK 17 or newer compiles the programs around Kafka's clients)")
+	// The first compiler alone: such a program lives for some seconds.
+	cmd, err := k.JavaProgram([]string{"-Xmx512M", "-XX:TieredStopAtLevel=1"}, class, args...)
+	if errors.Is(err, errNoJavac) {
+		missing(t, "%v", err)
 	}
-	classes, err := compileJava(javac, k.classpath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The first compiler alone: such a program lives for some seconds.
-	jvm := []string{"-Xmx512M", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + filepath.Join(classes, "log4j2.xml"), "-cp", classes + ":" + k.classpath, class}
-	return exec.Command(k.java, append(jvm, args...)...)
+	return cmd
 }
+
+var errNoJavac = errors.New("no javac on this machine (a JDK 17 or newer compiles the programs around Kafka's clients)")
 
 var compiled struct {
 	once    sync.Once
@@ -104,6 +104,12 @@ func compileInto(javac, classpath string) (string, error) {
 		config = strings.Replace(config, `level="WARN"`, `level="`+level+`"`, 1)
 	}
 	return dir, os.WriteFile(filepath.Join(dir, "log4j2.xml"), []byte(config), 0o644)
+}
+
+func removeClasses() {
+	if compiled.classes != "" {
+		os.RemoveAll(compiled.classes)
+	}
 }
 
 // StartPythonDriver starts python/driver.py, librdkafka by confluent-kafka, against a broker.

@@ -9,35 +9,44 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// KafkaBroker is a broker of Apache Kafka 4.3 on loopback, alone (KRaft, broker
-// and controller in one process). It needs some 400 MB and is up after about 6 s.
-// It ends with the process that started it. Methods are for one goroutine at a
-// time, except Addr.
+// KafkaBroker is a broker of Apache Kafka 4.3 on loopback (KRaft, broker and
+// controller in one process), alone or one of a KafkaCluster. It needs some
+// 400 MB and is up after about 6 s. It ends with the process that started it.
+// Methods are for one goroutine at a time, except Addr and ID.
 type KafkaBroker struct {
-	kafka   *Kafka
-	dir     string // server.properties, data, log
-	control int
-	cfg     KafkaConfig
-	child   child
+	kafka       *Kafka
+	dir         string // server.properties, data, log
+	id          int
+	controllers []int // ports of the quorum's controllers, that of broker N at N-1
+	cfg         KafkaConfig
+	child       child
 }
 
 // KafkaConfig is what differs from a plain broker on a port of its own.
 type KafkaConfig struct {
 	Port     int      // of the plaintext listener; 0 is any free port
-	SASLPort int      // of a listener with SASL (PLAIN, SCRAM); 0 is none
+	SASLPort int      // of a listener with SASL (PLAIN, SCRAM); 0 is none, AnyPort a free one
 	Host     string   // that clients are told to connect to; "" is 127.0.0.1
 	Users    []User   // who may come in by SASL
 	Heap     string   // Java's -Xmx; "" is 512M
 	Settings string   // more lines of server.properties; they win over ours
 	Format   []string // more arguments of `storage format`
+	JVM      []string // more arguments of Java
 }
+
+// AnyPort asks for a listener on a port that is free.
+const AnyPort = -1
 
 // User is a user of a SASL listener: with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
 type User struct{ Mechanism, Name, Password string }
@@ -85,7 +94,13 @@ func stopSharedBroker() {
 // settings are more lines of server.properties.
 func StartKafkaBroker(t testing.TB, settings string) *KafkaBroker {
 	t.Helper()
-	b, err := NewKafkaBroker(NeedKafka(t), t.TempDir(), KafkaConfig{Settings: settings})
+	return StartKafkaBrokerWith(t, KafkaConfig{Settings: settings})
+}
+
+// StartKafkaBrokerWith is StartKafkaBroker with every setting.
+func StartKafkaBrokerWith(t testing.TB, cfg KafkaConfig) *KafkaBroker {
+	t.Helper()
+	b, err := NewKafkaBroker(NeedKafka(t), t.TempDir(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,36 +113,56 @@ const clusterID = "TWlsbHN0cmVhbVRlc3RzMQ"
 
 // NewKafkaBroker formats a broker's storage in dir and starts it. The caller kills it.
 func NewKafkaBroker(k *Kafka, dir string, cfg KafkaConfig) (*KafkaBroker, error) {
-	b := &KafkaBroker{kafka: k, dir: dir, cfg: cfg, child: child{log: filepath.Join(dir, "kafka.log")}}
+	control, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	b, err := prepareBroker(k, dir, cfg, 1, []int{control})
+	if err == nil {
+		err = b.format()
+	}
+	if err == nil {
+		err = b.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// prepareBroker writes the settings of broker id of a quorum into dir.
+func prepareBroker(k *Kafka, dir string, cfg KafkaConfig, id int, controllers []int) (*KafkaBroker, error) {
+	b := &KafkaBroker{kafka: k, dir: dir, id: id, controllers: controllers, cfg: cfg, child: child{log: filepath.Join(dir, "kafka.log")}}
 	var err error
 	if b.cfg.Port == 0 {
 		if b.cfg.Port, err = freePort(); err != nil {
 			return nil, err
 		}
 	}
-	if b.control, err = freePort(); err != nil {
-		return nil, err
+	if b.cfg.SASLPort == AnyPort {
+		if b.cfg.SASLPort, err = freePort(); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile(b.file("log4j2.xml"), []byte(log4jConfig), 0o644); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(b.file("server.properties"), []byte(b.properties()), 0o644); err != nil {
-		return nil, err
-	}
+	return b, os.WriteFile(b.file("server.properties"), []byte(b.properties()), 0o644)
+}
+
+// format makes the storage with Kafka's own tool.
+func (b *KafkaBroker) format() error {
 	args := b.arguments("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.file("server.properties"))
-	for _, u := range cfg.Users {
+	for _, u := range b.cfg.Users {
 		if strings.HasPrefix(u.Mechanism, "SCRAM") {
 			args = append(args, "--add-scram", fmt.Sprintf("%s=[name=%s,password=%s]", u.Mechanism, u.Name, u.Password))
 		}
 	}
-	format := exec.Command(k.java, append(args, cfg.Format...)...)
+	format := exec.Command(b.kafka.java, append(args, b.cfg.Format...)...)
 	if out, err := format.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("kafka: format %s: %w\n%s", dir, err, tail(out, 4000))
+		return fmt.Errorf("kafka: format %s: %w\n%s", b.dir, err, tail(out, 4000))
 	}
-	if err := b.Start(); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return nil
 }
 
 const log4jConfig = `<?xml version="1.0" encoding="UTF-8"?>
@@ -145,17 +180,25 @@ func (b *KafkaBroker) properties() string {
 		}
 		return s
 	}
+	var voters []string
+	for i, port := range b.controllers {
+		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", i+1, port))
+	}
+	replicas := len(b.controllers)
+	inSync := replicas/2 + 1
 	lines := []string{
-		"process.roles=broker,controller", "node.id=1",
-		fmt.Sprintf("controller.quorum.voters=1@127.0.0.1:%d", b.control),
-		fmt.Sprintf("listeners=%s,CONTROLLER://127.0.0.1:%d", endpoints("127.0.0.1"), b.control),
+		"process.roles=broker,controller", fmt.Sprintf("node.id=%d", b.id),
+		"controller.quorum.voters=" + strings.Join(voters, ","),
+		fmt.Sprintf("listeners=%s,CONTROLLER://127.0.0.1:%d", endpoints("127.0.0.1"), b.controllers[b.id-1]),
 		"advertised.listeners=" + endpoints(cmp.Or(b.cfg.Host, "127.0.0.1")),
 		"inter.broker.listener.name=PLAINTEXT", "controller.listener.names=CONTROLLER",
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-		"log.dirs=" + b.file("data"), "num.partitions=4", "default.replication.factor=1",
-		"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
-		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=4",
-		"share.coordinator.state.topic.replication.factor=1", "share.coordinator.state.topic.min.isr=1",
+		"log.dirs=" + b.DataDir(), "num.partitions=4",
+		fmt.Sprintf("default.replication.factor=%d", replicas), fmt.Sprintf("min.insync.replicas=%d", inSync),
+		fmt.Sprintf("offsets.topic.replication.factor=%d", replicas), "offsets.topic.num.partitions=4",
+		fmt.Sprintf("transaction.state.log.replication.factor=%d", replicas), fmt.Sprintf("transaction.state.log.min.isr=%d", inSync),
+		"transaction.state.log.num.partitions=4",
+		fmt.Sprintf("share.coordinator.state.topic.replication.factor=%d", replicas), fmt.Sprintf("share.coordinator.state.topic.min.isr=%d", inSync),
 		"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=true",
 		"log.retention.ms=-1", // tests' event times are old
 	}
@@ -183,11 +226,18 @@ func (b *KafkaBroker) saslProperties() []string {
 }
 
 func (b *KafkaBroker) arguments(rest ...string) []string {
-	return append([]string{"-Xms256M", "-Xmx" + cmp.Or(b.cfg.Heap, "512M"), "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + b.file("log4j2.xml"), "-cp", b.kafka.classpath}, rest...)
+	args := append([]string{"-Xms256M", "-Xmx" + cmp.Or(b.cfg.Heap, "512M"), "-Djava.awt.headless=true"}, b.cfg.JVM...)
+	return append(append(args, "-Dlog4j2.configurationFile="+b.file("log4j2.xml"), "-cp", b.kafka.classpath), rest...)
 }
+
+// ID is the broker's node id.
+func (b *KafkaBroker) ID() int { return b.id }
 
 // Addr is where clients connect, "127.0.0.1:PORT". It stays over restarts.
 func (b *KafkaBroker) Addr() string { return "127.0.0.1:" + strconv.Itoa(b.cfg.Port) }
+
+// SASLAddr is where clients with a password connect.
+func (b *KafkaBroker) SASLAddr() string { return "127.0.0.1:" + strconv.Itoa(b.cfg.SASLPort) }
 
 // PID is the process of the last start.
 func (b *KafkaBroker) PID() int { return b.child.cmd.Process.Pid }
@@ -204,8 +254,8 @@ func (b *KafkaBroker) Start() error {
 	return nil
 }
 
-// answers asks for ApiVersions, which a broker answers once it serves clients,
-// and then for Metadata, which names it once it is registered.
+// answers asks for Metadata: a broker serves clients once it is registered and
+// names itself.
 func (b *KafkaBroker) answers() bool {
 	conn, err := net.DialTimeout("tcp", b.Addr(), time.Second)
 	if err != nil {
@@ -218,11 +268,19 @@ func (b *KafkaBroker) answers() bool {
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...)); err != nil {
 		return false
 	}
-	var head [12]byte // length, correlation id, number of brokers
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
+	var length [4]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil || binary.BigEndian.Uint32(length[:]) > 1<<20 {
 		return false
 	}
-	return binary.BigEndian.Uint32(head[8:]) == 1
+	answer := make([]byte, binary.BigEndian.Uint32(length[:]))
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return false
+	}
+	meta := kmsg.MetadataResponse{Version: 1}
+	if len(answer) < 4 || meta.ReadFrom(answer[4:]) != nil {
+		return false
+	}
+	return slices.ContainsFunc(meta.Brokers, func(m kmsg.MetadataResponseBroker) bool { return int(m.NodeID) == b.id })
 }
 
 // Kill ends the broker with SIGKILL and waits for its end.
@@ -230,6 +288,12 @@ func (b *KafkaBroker) Kill() { b.child.kill() }
 
 // Stop ends the broker with SIGTERM, as an operator does.
 func (b *KafkaBroker) Stop() { b.child.stop() }
+
+// Pause stops the process (SIGSTOP) until Continue: it is silent, its connections stay.
+func (b *KafkaBroker) Pause() { b.child.signal(syscall.SIGSTOP) }
+
+// Continue lets a paused process go on.
+func (b *KafkaBroker) Continue() { b.child.signal(syscall.SIGCONT) }
 
 // Restart starts the broker again on its data and ports, after Kill or Stop or instead of them.
 func (b *KafkaBroker) Restart() error {

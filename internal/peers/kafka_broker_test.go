@@ -13,7 +13,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestIntegrationAKafkaBrokerAnswersAndComesBack(t *testing.T) {
+// The restart in connectors/kafka is the one of `make integration`.
+func TestTortureAKafkaBrokerAnswersAndComesBack(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("skipped: runs in `make torture`")
+	}
+	t.Setenv("INTEGRATION", "1")
 	b := peers.NeedKafkaBroker(t)
 	if err := b.Restart(); err != nil {
 		t.Fatal(err)

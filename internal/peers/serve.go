@@ -31,8 +31,9 @@ var sharedServe struct {
 
 // NeedServe gives the `millstream serve` that all tests of a package share; the
 // first one starts it. The package's TestMain must call StopShared after m.Run.
-// Use topic and group names of your own.
-func NeedServe(t testing.TB) *Serve {
+// Use topic and group names of your own. args are more of its arguments, the same
+// in the whole package.
+func NeedServe(t testing.TB, args ...string) *Serve {
 	t.Helper()
 	NeedIntegration(t)
 	sharedServe.mu.Lock()
@@ -42,7 +43,7 @@ func NeedServe(t testing.TB) *Serve {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := NewServe(dir, "127.0.0.1:0")
+		s, err := NewServe(dir, "127.0.0.1:0", args...)
 		if err != nil {
 			os.RemoveAll(dir)
 			t.Fatal(err)

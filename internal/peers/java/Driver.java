@@ -22,6 +22,7 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
@@ -70,6 +71,7 @@ public final class Driver {
             case "members": return memberStates();
             case "leave": return members.remove(a.get("member").asText()).leave();
             case "transact": return transact(a);
+            case "fence": return fence(a);
             case "relay": return relay(a);
             case "tool": return Tools.run(a);
             default: return admin.answer(op, a);
@@ -192,6 +194,28 @@ public final class Driver {
             }
         }
         return offsets;
+    }
+
+    /** Two producers with one transactional id; what the older hears when it commits after the younger has. */
+    JsonNode fence(JsonNode a) throws Exception {
+        String topic = a.get("topic").asText(), id = a.get("txid").asText();
+        ArrayNode offsets = JSON.createArrayNode();
+        try (KafkaProducer<byte[], byte[]> old = producer("transactional.id", id);
+             KafkaProducer<byte[], byte[]> young = producer("transactional.id", id)) {
+            old.initTransactions();
+            old.beginTransaction();
+            send(old, topic, a.get("steps").get(0).get("records"), offsets);
+            young.initTransactions();
+            young.beginTransaction();
+            send(young, topic, a.get("steps").get(1).get("records"), offsets);
+            young.commitTransaction();
+            try {
+                old.commitTransaction();
+            } catch (KafkaException e) {
+                return JSON.getNodeFactory().textNode(e.getClass().getSimpleName());
+            }
+        }
+        return JSON.getNodeFactory().textNode("");
     }
 
     /** Copies a topic, exactly once: outputs and input offsets in one transaction; some are aborted and done again. */

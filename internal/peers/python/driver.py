@@ -180,6 +180,24 @@ def transact(a):
     return offsets
 
 
+def fence(a):
+    """Two producers with one transactional id; what the older hears when it commits after the younger has."""
+    old, young = (Producer(config(transactional_id=a["txid"], linger_ms=5)) for _ in range(2))
+    first, second = a["steps"]
+    old.init_transactions(PATIENCE)
+    old.begin_transaction()
+    send(old, a["topic"], first["records"])
+    young.init_transactions(PATIENCE)
+    young.begin_transaction()
+    send(young, a["topic"], second["records"])
+    young.commit_transaction(PATIENCE)
+    try:
+        old.commit_transaction(PATIENCE)
+    except KafkaException as e:
+        return e.args[0].name()
+    return ""
+
+
 def relay(a):
     """Copies a topic, exactly once: outputs and input offsets in one transaction; some are aborted and done again."""
     p = Producer(config(transactional_id=a["txid"], linger_ms=5))
@@ -249,7 +267,7 @@ def committed(name):
 
 
 operations = {
-    "produce": produce, "read": read, "join": join, "transact": transact, "relay": relay,
+    "produce": produce, "read": read, "join": join, "transact": transact, "fence": fence, "relay": relay,
     "members": lambda a: {k: m.state() for k, m in members.items()},
     "leave": lambda a: members.pop(a["member"]).leave(),
     "create": lambda a: one(admin.create_topics([NewTopic(a["topic"], a["partitions"], 1, config=a["configs"])])),

@@ -76,7 +76,7 @@ func (d *driver) answer(op string, args json.RawMessage) (any, error) {
 
 // operations decode their arguments and answer.
 var operations = map[string]func(*driver, json.RawMessage) (any, error){
-	"produce": with((*driver).produce), "read": with((*driver).read), "transact": with((*driver).transact), "relay": with((*driver).relay),
+	"produce": with((*driver).produce), "read": with((*driver).read), "transact": with((*driver).transact), "fence": with((*driver).fence), "relay": with((*driver).relay),
 	"join": with((*driver).join), "members": with((*driver).states), "leave": with((*driver).leave),
 	"create": with((*driver).create), "describe": with((*driver).describe), "alter": with((*driver).alter), "grow": with((*driver).grow),
 	"trim": with((*driver).trim), "drop": with((*driver).drop), "topics": with((*driver).topics), "offset": with((*driver).offset),

@@ -183,3 +183,38 @@ func (d *driver) transact(a transactArgs) (any, error) {
 	}
 	return all, p.Close()
 }
+
+// fence has two producers with one transactional id; it gives what the older
+// hears when it commits after the younger has.
+func (d *driver) fence(a transactArgs) (any, error) {
+	old, err := d.begun(a, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer old.Close()
+	young, err := d.begun(a, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer young.Close()
+	if err := young.CommitTxn(); err != nil {
+		return nil, err
+	}
+	if err := old.CommitTxn(); err != nil {
+		return err.Error(), nil
+	}
+	return "", nil
+}
+
+// begun is a producer with an open transaction of a step's records.
+func (d *driver) begun(a transactArgs, step int) (sarama.AsyncProducer, error) {
+	p, err := d.transactional(a.TxID)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.BeginTxn(); err != nil {
+		return nil, err
+	}
+	_, err = send(p, a.Topic, a.Steps[step].Records)
+	return p, err
+}

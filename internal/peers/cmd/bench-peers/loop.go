@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/millstream-io/millstream/internal/peers"
 )
 
 // The bare loop: a process of its own that sends the segments which millstream
@@ -86,7 +88,7 @@ func (b *bench) loop(m measurement) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := cpuSeconds(cmd.Process.Pid)
+	before, err := peers.CPUSeconds(cmd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +99,7 @@ func (b *bench) loop(m measurement) (sample, error) {
 		}
 	}
 	took := time.Since(began).Seconds()
-	after, err := cpuSeconds(cmd.Process.Pid)
+	after, err := peers.CPUSeconds(cmd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -90,6 +91,9 @@ func run(o options, asJSON bool) error {
 		if err := b.measure(m); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
+	}
+	if err := b.disks(context.Background()); err != nil {
+		return err
 	}
 	if asJSON {
 		return json.NewEncoder(os.Stdout).Encode(b.figures)

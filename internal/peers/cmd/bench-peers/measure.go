@@ -129,7 +129,7 @@ func (b *bench) once(m measurement, p peer) (sample, error) {
 
 // throughput runs a benchmark and takes the broker's CPU time over it.
 func (b *bench) throughput(args []string, m measurement, p peer, out sample, name string) error {
-	before, err := cpuSeconds(p.pid)
+	before, err := peers.CPUSeconds(p.pid)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (b *bench) throughput(args []string, m measurement, p peer, out sample, nam
 	if err := b.run(args, &r); err != nil {
 		return err
 	}
-	after, err := cpuSeconds(p.pid)
+	after, err := peers.CPUSeconds(p.pid)
 	if err != nil {
 		return err
 	}
@@ -194,17 +194,12 @@ func (b *bench) add(m measurement, kafka, ours, loop []sample) {
 				l, lr = append(l, loop[i][name]), append(lr, ours[i][name]/loop[i][name])
 			}
 		}
-		f.Kafka, f.Millstream, f.Ratio = median(k), median(o), median(f.Ratios)
+		f.Kafka, f.Millstream, f.Ratio = peers.Median(k), peers.Median(o), peers.Median(f.Ratios)
 		if len(l) > 0 {
-			f.Loop, f.LoopRatio = median(l), median(lr)
+			f.Loop, f.LoopRatio = peers.Median(l), peers.Median(lr)
 		}
 		b.figures = append(b.figures, f)
 	}
-}
-
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	return s[len(s)/2]
 }
 
 func printFigures(figures []figure) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -10,49 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/millstream-io/millstream/internal/peers"
 )
-
-// ticksPerSecond of /proc/PID/stat: USER_HZ, which is 100 on every Linux that Go runs on.
-const ticksPerSecond = 100
-
-// cpuSeconds is what a process has used, in user and kernel mode.
-func cpuSeconds(pid int) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name in parentheses may hold blanks; utime and stime are fields 14 and 15.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
-	}
-	user, uerr := strconv.ParseInt(fields[11], 10, 64)
-	system, serr := strconv.ParseInt(fields[12], 10, 64)
-	if uerr != nil || serr != nil {
-		return 0, fmt.Errorf("/proc/%d/stat: %q", pid, b)
-	}
-	return float64(user+system) / ticksPerSecond, nil
-}
-
-// residentMB is a process's resident memory.
-func residentMB(pid int) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
-			return kb * 1024 / 1e6, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
-}
 
 // idle measures each broker alone: from its start to the first answered metadata
 // request, and its memory two seconds later.
@@ -87,10 +48,10 @@ func (b *bench) idle() error {
 	}
 	start.Kafka = float64(time.Since(began).Microseconds()) / 1000
 	<-time.After(2 * time.Second)
-	if memory.Kafka, err = residentMB(k.PID()); err != nil {
+	if memory.Kafka, err = peers.ResidentMB(k.PID()); err != nil {
 		return err
 	}
-	start.Millstream, memory.Millstream = median(ours), median(rss)
+	start.Millstream, memory.Millstream = peers.Median(ours), peers.Median(rss)
 	for _, f := range []*figure{&start, &memory} {
 		f.Ratio = f.Millstream / f.Kafka
 		f.Ratios = []float64{f.Ratio}
@@ -124,7 +85,7 @@ func (b *bench) startOnce(dir string) (ms, mb float64, err error) {
 	}
 	ms = float64(time.Since(began).Microseconds()) / 1000
 	<-time.After(2 * time.Second)
-	mb, err = residentMB(cmd.Process.Pid)
+	mb, err = peers.ResidentMB(cmd.Process.Pid)
 	return ms, mb, err
 }
 

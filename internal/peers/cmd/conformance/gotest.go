@@ -34,12 +34,16 @@ type results struct {
 }
 
 // event is a line of `go test -json` (see `go doc test2json`).
-type event struct{ Action, Package, Test, Output string }
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
+}
 
-// do runs the tests one package after the other and prints each top-level
+// do runs the tests (without vet, whose judgement of them is not ours to act on) one
+// package after the other and prints each top-level
 // verdict to progress. Its error says that go test could not do its work.
 func (g goTest) do(ctx context.Context, module string, progress io.Writer) (*results, error) {
-	args := []string{"test", "-json", "-count=1", "-p=1", "-timeout=" + g.timeout.String()}
+	args := []string{"test", "-json", "-vet=off", "-count=1", "-p=1", "-timeout=" + g.timeout.String()}
 	if len(g.run) > 0 {
 		args = append(args, "-run="+strings.Join(g.run, "|"))
 	}
@@ -136,7 +140,7 @@ func (r *results) judge(e event, name string, progress io.Writer) {
 	}
 	r.verdict[name] = e.Action
 	if !strings.Contains(e.Test, "/") && (e.Action != "pass" || progress != io.Discard) {
-		fmt.Fprintf(progress, "%-4s  %s\n", e.Action, name)
+		fmt.Fprintf(progress, "%-4s  %s (%.1fs)\n", e.Action, name, e.Elapsed)
 	}
 }
 

@@ -1,17 +1,17 @@
 // Command integration runs the tests that need foreign programs or a lot of
 // time (those whose name begins with TestIntegration), one package after the
-// other, prints the output of failed tests and each skip with its reason, and
-// closes with the line "N passed, N failed, N skipped". Only the Makefile runs
-// it. With INTEGRATION=require a skip is a failure.
+// other, prints a line for each package, the output of failed tests and each skip
+// with its reason, and closes with the line "N passed, N failed, N skipped". Only
+// the Makefile runs it. With -v each passed test is told, with the figures that it
+// logged. With INTEGRATION=require a skip is a failure.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,7 +29,9 @@ type event struct {
 }
 
 func main() {
-	code, err := run()
+	verbose := flag.Bool("v", false, "tell each passed test, with what it logged")
+	flag.Parse()
+	code, err := run(*verbose)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "integration:", err)
 		code = 1
@@ -37,7 +39,7 @@ func main() {
 	os.Exit(code)
 }
 
-func run() (int, error) {
+func run(verbose bool) (int, error) {
 	if os.Getenv("INTEGRATION") == "" {
 		os.Setenv("INTEGRATION", "1")
 	}
@@ -48,31 +50,25 @@ func run() (int, error) {
 	if len(packages) == 0 {
 		return 1, errors.New("found no test whose name begins with TestIntegration")
 	}
-	args := append([]string{"test", "-json", "-count=1", "-p=1", "-timeout=20m", "-run=^TestIntegration"}, packages...)
-	cmd := exec.Command("go", args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	dir, err := os.MkdirTemp("", "millstream-integration")
 	if err != nil {
 		return 1, err
 	}
-	if err := cmd.Start(); err != nil {
-		return 1, err
-	}
-	var c counts
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var e event
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			fmt.Println(lines.Text())
+	defer os.RemoveAll(dir)
+	c := counts{verbose: verbose}
+	for b := range built(packages, dir) {
+		fmt.Print(b.said)
+		if b.err != nil {
+			c.fault("build the tests of "+b.name, b.err)
 			continue
 		}
-		c.add(e)
+		before, began := c, time.Now()
+		if err := b.run(&c); err != nil && c.failed == before.failed {
+			c.fault("run the tests of "+b.name, err)
+		}
+		fmt.Printf("%-30s %3d passed, %d failed, %d skipped in %v\n", b.name, c.passed-before.passed, c.failed-before.failed, c.skipped-before.skipped, time.Since(began).Round(time.Second))
 	}
-	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil && c.failed == 0 {
-		fmt.Println("go test:", err)
-		c.failed++
-	}
+	c.tellFailures(os.Stdout)
 	fmt.Printf("%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skipped)
 	if c.failed > 0 || c.passed == 0 || (c.skipped > 0 && os.Getenv("INTEGRATION") == "require") {
 		return 1, nil
@@ -80,10 +76,33 @@ func run() (int, error) {
 	return 0, nil
 }
 
-// counts counts leaf tests and keeps the output of each until its verdict.
+// fault counts what is no test's own failure.
+func (c *counts) fault(what string, err error) {
+	said := fmt.Sprintf("FAIL  %s: %v\n", what, err)
+	fmt.Print(said)
+	c.failures = append(c.failures, said)
+	c.failed++
+}
+
+// counts counts leaf tests and keeps the output of each until its verdict, and of
+// those that failed to the end.
 type counts struct {
+	verbose                 bool // tells passed tests, too
 	passed, failed, skipped int
 	output                  map[string]*strings.Builder
+	failures                []string
+}
+
+// tellFailures repeats the ends of what the failed tests said, at the end, where
+// a reader of a long log looks first.
+func (c *counts) tellFailures(w io.Writer) {
+	const most = 6000 // bytes of each
+	for _, f := range c.failures {
+		if len(f) > most {
+			f = "...\n" + f[len(f)-most:]
+		}
+		fmt.Fprintf(w, "\n%s", f)
+	}
 }
 
 func (c *counts) add(e event) {
@@ -105,7 +124,9 @@ func (c *counts) add(e event) {
 	case "pass":
 		if e.Test != "" {
 			c.passed++
-			fmt.Printf("ok    %s (%s)\n%s", key, took, notes(c.output[key]))
+			if c.verbose {
+				fmt.Printf("ok    %s (%s)\n%s", key, took, notes(c.output[key]))
+			}
 		}
 	case "skip":
 		if e.Test != "" {
@@ -117,7 +138,9 @@ func (c *counts) add(e event) {
 			c.failed++
 		}
 		if b := c.output[key]; b != nil {
-			fmt.Printf("FAIL  %s (%s)\n%s", key, took, b)
+			said := fmt.Sprintf("FAIL  %s (%s)\n%s", key, took, b)
+			fmt.Print(said)
+			c.failures = append(c.failures, said)
 		}
 	}
 	delete(c.output, key)

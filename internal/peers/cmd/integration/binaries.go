@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// binary is the tests of a package, built.
+type binary struct {
+	name string // the folder
+	path string // the import path
+	file string
+	said string // by the build
+	err  error
+}
+
+// built builds the tests of packages in dir, in order, one ahead of who takes them:
+// building has the time that tests wait.
+func built(packages []string, dir string) <-chan binary {
+	out := make(chan binary)
+	go func() {
+		defer close(out)
+		for i, name := range packages {
+			b := binary{name: name, file: filepath.Join(dir, fmt.Sprintf("%d.test", i))}
+			path, err := exec.Command("go", "list", name).Output()
+			b.path = string(path[:max(0, len(path)-1)])
+			if err == nil {
+				var said []byte
+				said, err = exec.Command("go", "test", "-c", "-vet=off", "-o", b.file, name).CombinedOutput()
+				b.said = string(said)
+			}
+			b.err = err
+			out <- b
+		}
+	}()
+	return out
+}
+
+// run runs the tests of one package, as `go test` would, and counts them.
+func (b binary) run(c *counts) error {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return err
+	}
+	// What tests call as "go" is what has built them.
+	path := filepath.Join(string(root[:len(root)-1]), "bin") + string(os.PathListSeparator) + os.Getenv("PATH")
+	cmd := exec.Command("go", "tool", "test2json", "-t", "-p", b.path, b.file, "-test.v=test2json", "-test.count=1", "-test.timeout=20m", "-test.run=^TestIntegration")
+	cmd.Dir, cmd.Env, cmd.Stderr = b.name, append(os.Environ(), "PATH="+path), os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Println(lines.Text())
+			continue
+		}
+		c.add(e)
+	}
+	return errors.Join(lines.Err(), cmd.Wait(), os.Remove(b.file))
+}
