@@ -22,6 +22,7 @@ type Broker struct {
 	lock        io.Closer
 	gate        vfs.Gate // passed by what a snapshot must see whole; see Snapshot
 	files       *segment.FileCache
+	unpacking   *unpacking
 	clusterID   string
 	cleanStart  bool
 	directoryID [16]byte
@@ -40,9 +41,10 @@ type Broker struct {
 	levels        loggerLevels
 	startLogger   *slog.Logger // as given
 
-	metaMu sync.Mutex // guards what follows and the metadata file; held over its writes
-	meta   *metadata
-	nextID record.ProducerID // next unused producer id; meta.NextProducerID is the end of the block
+	metaMu  sync.Mutex // guards what follows and the metadata file; held over its writes
+	meta    *metadata
+	reserve reserve
+	nextID  record.ProducerID // next unused producer id; meta.NextProducerID is the end of the block
 
 	ckptMu sync.Mutex // guards what follows and the checkpoint files
 	points map[string]map[record.TopicPartition]record.Offset
@@ -75,7 +77,7 @@ func Open(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, fs: cfg.FS, lock: lock, gate: gate, files: segment.NewFileCache(cfg.MaxOpenFiles),
 		done: make(chan struct{}), topics: map[string]*topicState{}, byID: map[[16]byte]*topicState{},
-		points: map[string]map[record.TopicPartition]record.Offset{},
+		points: map[string]map[record.TopicPartition]record.Offset{}, unpacking: newUnpacking(),
 	}
 	b.levels.known = map[string]bool{rootLogger: true}
 	b.startLogger = cfg.Logger
@@ -85,6 +87,7 @@ func Open(cfg Config) (*Broker, error) {
 		b.abandonLogs()
 		return nil, errors.Join(fmt.Errorf("broker: open %s: %w", cfg.Dir, err), gate.Close(), lock.Close())
 	}
+	b.openReserve()
 	b.every(func() time.Duration { return cfg.TickInterval }, "tick", b.Tick)
 	b.every(func() time.Duration { return cfg.MaintenanceInterval }, "retention", b.RunRetention)
 	if cfg.TickInterval > 0 {

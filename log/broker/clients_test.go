@@ -19,7 +19,8 @@ import (
 // The zstd package makes its encoders at first use and keeps them: not in a bubble.
 func TestMain(m *testing.M) {
 	for _, codec := range []record.Codec{record.Gzip, record.Snappy, record.LZ4, record.Zstd} {
-		must(recompress(must(recompress(batch(NoProducer, 0, false, 0, "v"), record.Compression{Codec: codec})), record.Compression{}))
+		must(recompress(must(recompress(batch(NoProducer, 0, false, 0, "v"), record.Compression{Codec: codec}, smallUnpacked)), record.Compression{}, smallUnpacked))
+		must(record.CheckRecords(must(recompress(batch(NoProducer, 0, false, 0, "v"), record.Compression{Codec: codec}, 0)), 0))
 	}
 	m.Run()
 }

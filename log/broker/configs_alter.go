@@ -187,7 +187,7 @@ func (b *Broker) setTopicConfigs(ts *topicState, set map[string]string, validate
 			m.Topics[i] = entry
 		}
 	}
-	if err := b.writeMeta(&m); err != nil {
+	if err := b.writeMetaAnyway(&m); err != nil {
 		return err
 	}
 	b.replaceTopic(ts, n)
@@ -243,7 +243,7 @@ func (b *Broker) alterResource(kind string, r Resource, defs *config.Set, valida
 	if validateOnly || maps.Equal(set, before) {
 		return nil
 	}
-	if err := b.writeMeta(&m); err != nil {
+	if err := b.writeMetaAnyway(&m); err != nil {
 		return err
 	}
 	if kind == kindBroker {

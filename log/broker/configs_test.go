@@ -330,7 +330,7 @@ func TestNamesOfClientsTopicsAreHeldToKafkasRules(t *testing.T) {
 func TestAFailedWriteOfTheMetadataChangesNothing(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1)
-	h.faults.SetRules(vfs.Rule{Ops: vfs.OpCreate, Name: "millstream.metadata.tmp", Err: syscall.ENOSPC})
+	h.faults.SetRules(vfs.Rule{Ops: vfs.OpCreate, Name: "millstream.metadata.tmp", Err: syscall.EIO})
 	for what, err := range map[string]error{
 		"topic":  h.set(Resource{Type: TopicResource, Name: "a"}, "retention.ms", "5"),
 		"broker": h.set(allBrokers, "log.retention.ms", "5"),

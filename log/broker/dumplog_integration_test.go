@@ -154,7 +154,7 @@ func (w *written) batch(n int, codec record.Codec, valueSize int, prepare func(*
 // transaction writes one transactional batch and ends it as asked.
 func (w *written) transaction(id, end string) {
 	w.t.Helper()
-	pid, err := w.b.InitProducerID(id, time.Minute, broker.NoProducer)
+	pid, err := w.b.InitProducerID(id, 15*time.Minute, broker.NoProducer)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func checkIndexes(t *testing.T, kafka *peers.Kafka, folder string) {
 
 func dump(t *testing.T, kafka *peers.Kafka, args ...string) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	out, err := kafka.DumpLogSegments(ctx, args...)
 	if err != nil {

@@ -21,6 +21,12 @@ func (b *Broker) afterFullDisk() error {
 		return nil
 	}
 	b.nextReopen.Store(now + reopenInterval.Milliseconds())
+	b.metaMu.Lock()
+	err := b.keepReserve()
+	b.metaMu.Unlock()
+	if segment.NoSpace(err) {
+		return nil
+	}
 	for _, p := range b.allPartitions() {
 		var err error
 		if l := p.log.Load(); l != nil {

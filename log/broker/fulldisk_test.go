@@ -149,3 +149,79 @@ func TestAPartitionThatIsDamagedIsNotReopened(t *testing.T) {
 		t.Fatal("a damaged partition is tried again")
 	}
 }
+
+// fullDisk lets nothing be allocated: no new file, no byte more in one that is there.
+var fullDisk = []vfs.Rule{{Ops: vfs.OpCreate, Err: syscall.ENOSPC}, {Ops: vfs.OpWrite, Name: "*.log", Err: syscall.ENOSPC}, {Ops: vfs.OpWrite, Name: "*.tmp", Err: syscall.ENOSPC}}
+
+// On a full disk an operator deletes a topic, or shortens its retention, out of
+// the reserve; what is on disk then survives a power cut at any time.
+func TestTopicsAreDeletedAndChangedOnAFullDisk(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		h := newHarness(t, nil)
+		h.topic("large", 1)
+		h.topic("small", 1)
+		h.put("large", 0, AcksAll, "1", "2")
+		h.put("small", 0, AcksAll, "1")
+		if restarted { // the reserve of the process before serves
+			h.tune = func(*Config) { h.faults.SetRules(fullDisk...) }
+			h.crash(100, "boot-1")
+		}
+		h.faults.SetRules(fullDisk...)
+		h.is(h.CreatePartitions("small", 2, false), ErrStorage)
+		_, err := h.CreateTopic(TopicSpec{Name: "another", Partitions: 1})
+		h.is(err, ErrStorage) // which leaves the reserve alone
+		h.tune = nil
+		h.ok(h.set(Resource{Type: TopicResource, Name: "small"}, "retention.ms", "60000"))
+		h.is(h.set(Resource{Type: TopicResource, Name: "small"}, "retention.ms", "70000"), ErrStorage) // the reserve is spent
+		h.faults.SetRules()
+		h.now = h.now.Add(reopenInterval)
+		h.ok(h.Tick()) // a moment with space
+		h.faults.SetRules(fullDisk...)
+		_ = h.DeleteTopic("large") // its files are gone; that they are is written when there is space
+		if _, ok := h.Topic("large"); ok {
+			t.Error("the topic is still there")
+		}
+		if _, err := h.fs.Stat("/data/large-0"); err == nil {
+			t.Error("the files of the topic are still there")
+		}
+		h.faults.SetRules()
+		h.crash(0, "boot-1")
+		if _, ok := h.Topic("large"); ok {
+			t.Error("the topic is back after a power cut")
+		}
+		if top, ok := h.Topic("small"); !ok || top.Configs["retention.ms"] != "60000" || top.Partitions != 1 {
+			t.Errorf("the other topic is %+v after a power cut", top)
+		}
+		h.topic("large", 1)
+		h.put("large", 0, AcksAll, "again")
+		h.expect("large", 0, false, "again")
+		h.expect("small", 0, false, "1")
+		h.ok(h.Broker.Close())
+		if _, list := verifyFindings(t, h.fs, VerifyOptions{}); len(list) > 0 {
+			t.Errorf("findings %v", list)
+		}
+		h.open()
+	}
+}
+
+// The reserve grows with the metadata.
+func TestTheReserveHoldsTheWholeMetadata(t *testing.T) {
+	h := newHarness(t, nil)
+	for i := range 150 {
+		h.topic(fmt.Sprintf("a-topic-with-a-long-name-and-a-number-%d", i), 1, "cleanup.policy", "compact")
+	}
+	content, err := readFile(h.fs, "/data/"+metadataFile)
+	h.ok(err)
+	held, err := readFile(h.fs, "/data/"+reserveFile)
+	h.ok(err)
+	if len(content) < reserveUnit || len(held) <= len(content) {
+		t.Fatalf("%d bytes of metadata, %d of reserve", len(content), len(held))
+	}
+	h.faults.SetRules(fullDisk...)
+	h.ok(h.set(Resource{Type: TopicResource, Name: "a-topic-with-a-long-name-and-a-number-7"}, "retention.ms", "5"))
+	h.faults.SetRules()
+	h.crash(0, "boot-1")
+	if top, ok := h.Topic("a-topic-with-a-long-name-and-a-number-7"); !ok || top.Configs["retention.ms"] != "5" || len(h.Topics()) != 150 {
+		t.Errorf("%d topics, the changed one is %+v", len(h.Topics()), top)
+	}
+}

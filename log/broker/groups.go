@@ -38,6 +38,9 @@ type groups struct {
 	mu     sync.RWMutex // guards shards
 	shards map[record.Partition]*groupShard
 
+	memory group.Memory // of all shards' members
+	warned atomic.Int64 // when a group was last said to be full, in milliseconds; 0: never
+
 	armed atomic.Int64  // when watch looks at the timers next, in milliseconds
 	kick  chan struct{} // makes watch look earlier; room for one
 }

@@ -142,6 +142,37 @@ func TestADecisionDoesNotReachIntoTheNextTopicOfTheSameName(t *testing.T) {
 	}
 }
 
+// Seed 4099: after two power cuts under flush=os the coordinator knows the decision
+// of before the first one alone, and the partition a transaction of after it, at
+// offsets that the decision had.
+func TestADecisionDoesNotReachIntoALaterTransactionAtItsOffsets(t *testing.T) {
+	p := play(t, broker.FlushOS)
+	a := p.topic("a")
+	who := p.init("tx")
+	p.appendIn("tx", who, 0, a)
+	p.appendIn("tx", who, 1, a)
+	p.end("tx", who, true)
+	p.sync(p.internal("__transaction_state")...)
+	p.powerCut() // takes all of the partition
+	who = p.init("tx")
+	p.appendIn("tx", who, 0, a)
+	p.sync(a.tp)
+	p.powerCut() // takes what the coordinator wrote since
+	bp, err := p.b.Partition(a.tp)
+	p.ok(err)
+	if o := bp.Offsets(); o.End < 2 || o.Stable != o.End {
+		t.Fatalf("the open transaction was not aborted: %+v", o)
+	}
+	if next := p.init("tx"); next.ID != who.ID || next.Epoch <= who.Epoch {
+		t.Fatalf("expected an epoch above %v, found %v", who, next)
+	}
+	c, err := bp.Read(0, broker.ReadOptions{Committed: true})
+	p.ok(err)
+	if _, _, any := c.NextBatch(); any {
+		t.Error("the record of the open transaction is given to read_committed")
+	}
+}
+
 func TestPositionsInADeletedTopicDoNotComeBackWithAPowerCut(t *testing.T) {
 	p := play(t, broker.FlushOS)
 	d := p.topic("d")

@@ -341,9 +341,9 @@ func runSeeds(t *testing.T, seeds int) {
 }
 
 func TestRandomHistoriesSurviveEveryCrashAsTheDurabilityTableSays(t *testing.T) {
-	seeds := 500
+	seeds := 300
 	if testing.Short() {
-		seeds = 15
+		seeds = 6
 	}
 	runSeeds(t, seeds)
 }

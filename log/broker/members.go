@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/millstream-io/millstream/log/internal/group"
@@ -60,6 +61,7 @@ func (b *Broker) await(ctx context.Context, name string, event func(*group.Core,
 	}
 	c := make(chan group.Reply, 1)
 	if err := s.do(func(core *group.Core) group.Step { return event(core, c) }); err != nil {
+		b.groups.warnFull(name, err)
 		return group.Reply{}, groupError(name, err)
 	}
 	select {
@@ -73,6 +75,22 @@ func (b *Broker) await(ctx context.Context, name string, event func(*group.Core,
 	case <-ctx.Done():
 		return group.Reply{}, ctx.Err()
 	}
+}
+
+// fullEvery is the least time between two warnings of full groups, in milliseconds.
+const fullEvery = 60_000
+
+// warnFull tells the operator that members were refused for what they hold;
+// seldom, as clients may try again for ever.
+func (g *groups) warnFull(name string, err error) {
+	if !errors.Is(err, group.ErrGroupBytes) {
+		return
+	}
+	now, last := g.b.nowMS(), g.warned.Load()
+	if last != 0 && now-last < fullEvery || !g.warned.CompareAndSwap(last, max(now, 1)) {
+		return
+	}
+	g.b.cfg.Logger.Warn("a group is refused what its member brings (millstream.group.max.bytes, millstream.groups.max.bytes); not said again for a minute", "group", name, "err", err)
 }
 
 // Heartbeat keeps a member alive; ErrRebalance tells it to join again.

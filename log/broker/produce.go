@@ -108,9 +108,15 @@ func (p *Partition) Append(batches []byte) (ProduceResult, Unsynced, error) {
 	}
 	s := p.settings.Load()
 	if s.recompress {
-		if batches, err = recompress(batches, s.compression); err != nil {
+		var again []byte
+		err = p.b.unpacking.do(func(limit int) (err error) {
+			again, err = recompress(batches, s.compression, limit)
+			return err
+		})
+		if err != nil {
 			return ProduceResult{}, Unsynced{}, &PartitionError{p.tp, fmt.Errorf("%w: %w", segment.ErrInvalidBatch, err)}
 		}
+		batches = again
 	}
 	opts := segment.AppendOptions{Now: p.b.nowMS(), LogAppendTime: s.logAppendTime}
 	var e *txnEntry
@@ -173,8 +179,9 @@ func countRecords(batches []byte) (records int, first record.BatchHeader, err er
 }
 
 // recompress rebuilds batches with the topic's codec where theirs is another.
-func recompress(batches []byte, c record.Compression) ([]byte, error) {
-	it := record.NewIterator(batches, record.ReadOptions{})
+// None may decompress to more than limit bytes.
+func recompress(batches []byte, c record.Compression, limit int) ([]byte, error) {
+	it := record.NewIterator(batches, record.ReadOptions{MaxDecompressed: limit})
 	defer it.Release()
 	out := make([]byte, 0, len(batches))
 	b := record.NewBuilder()

@@ -229,11 +229,19 @@ func (b *Broker) writeCheckpoint(name string) error {
 }
 
 func (b *Broker) writeMeta(m *metadata) error {
+	return b.writeMetaBy(m, b.replaceMetadata)
+}
+
+// writeMetaAnyway is writeMeta for what an operator does to get out of a full
+// disk: it may take the reserve.
+func (b *Broker) writeMetaAnyway(m *metadata) error { return b.writeMetaBy(m, b.replaceMetadataAnyway) }
+
+func (b *Broker) writeMetaBy(m *metadata, write func(*metadata) error) error {
 	if err := b.gate.Enter(); err != nil {
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	defer b.gate.Leave()
-	if err := writeMetadata(b.fs, b.cfg.Dir, m); err != nil {
+	if err := write(m); err != nil {
 		return err
 	}
 	b.meta = m

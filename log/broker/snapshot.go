@@ -141,7 +141,7 @@ func (s *snapshot) capture(ctx context.Context) error {
 func (s *snapshot) root() error {
 	s.small = map[string][]byte{}
 	for _, name := range rootFiles {
-		if name == lockFile || name == gateFile {
+		if name == lockFile || name == gateFile || name == reserveFile {
 			continue
 		}
 		if s.sum.Live && (name == checksumsFile || name == cleanShutdownFile) {

@@ -54,7 +54,7 @@ func (b *Broker) growTopic(ts *topicState, from int32, settle func(*metadata)) (
 		p := added[i]
 		l, _, err := segment.Open(p.logConfig(), segment.OpenOptions{Clean: true, Now: b.nowMS()})
 		if err != nil {
-			errs[i] = p.wrap(err)
+			errs[i] = fmt.Errorf("%w: %w", ErrStorage, p.wrap(err))
 			return
 		}
 		p.log.Store(l)
@@ -159,7 +159,7 @@ func (b *Broker) removeTopic(name string) error {
 	m := *b.meta
 	m.Topics = without(m.Topics, name)
 	m.Pending = append(slices.Clip(m.Pending), ts.entry)
-	if err := b.writeMeta(&m); err != nil { // from here on it is deleted
+	if err := b.writeMetaAnyway(&m); err != nil { // from here on it is deleted
 		return err
 	}
 	b.mu.Lock()
@@ -186,5 +186,5 @@ func (b *Broker) removeTopic(name string) error {
 	}
 	m = *b.meta
 	m.Pending = without(m.Pending, name)
-	return b.writeMeta(&m)
+	return b.writeMetaAnyway(&m)
 }

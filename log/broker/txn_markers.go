@@ -35,7 +35,7 @@ func (c *transactions) mark(e *txnEntry, t *txn.Txn, again bool) error {
 			open, err := p.openTxn(t.ID)
 			end := t.EndAt(i)
 			other := end.Topic != [16]byte{} && end.Topic != p.topicID // deleted and made again
-			if err == nil && (open == nil || open.First >= end.Offset || other) {
+			if err == nil && (open == nil || open.First >= end.Offset || other || t.Precedes(open.Epoch)) {
 				continue
 			}
 		}

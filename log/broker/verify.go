@@ -151,7 +151,7 @@ func (v *verifier) add(name string, pos int, format string, args ...any) {
 func (v *verifier) partition(p partitionID) {
 	v.sum.Partitions++
 	name := dirName(p.TopicPartition)
-	o := segment.VerifyOptions{TopicID: p.topic, LogStart: v.points[logStartFile][p.TopicPartition]}
+	o := segment.VerifyOptions{TopicID: p.topic, LogStart: v.points[logStartFile][p.TopicPartition], Crashed: !v.sum.Clean}
 	if v.o.Live {
 		// The start on disk lags behind retention.
 		o.LogStart, o.UpTo = 0, v.points[recoveryPointFile][p.TopicPartition]

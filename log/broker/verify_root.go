@@ -15,7 +15,7 @@ import (
 )
 
 // rootFiles are the files that belong into the root.
-var rootFiles = append([]string{lockFile, gateFile, checksumsFile, cleanShutdownFile}, summedFiles...)
+var rootFiles = append([]string{lockFile, gateFile, checksumsFile, cleanShutdownFile, reserveFile}, summedFiles...)
 
 // root checks the root's files and lists the partitions.
 func (v *verifier) root() {
@@ -212,6 +212,8 @@ func (v *verifier) strangers(names []string, known map[record.TopicPartition]boo
 		switch {
 		case slices.Contains(rootFiles, name), v.foreign(name), partition && known[tp]:
 		case v.o.Live && (tmp || partition && pending[tp.Topic]): // being written, made or deleted
+		case !v.sum.Clean && (tmp && slices.Contains(rootFiles, written) || partition && pending[tp.Topic]):
+			// As a crash leaves it; the next start removes or overwrites it.
 		case tmp && slices.Contains(rootFiles, written):
 			v.add(name, -1, "left over from a crash; never read, and overwritten by the next write of %s", written)
 		case partition && pending[tp.Topic]:

@@ -78,6 +78,25 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// What a crash leaves half done is damage only in a directory that was closed cleanly.
+func TestLeftoversOfACrashAreNoDamage(t *testing.T) {
+	for _, name := range []string{
+		"/data/orders-0/00000000000000000000.log.cleaned", "/data/orders-0/00000000000000000000.log.swap",
+		"/data/orders-0/00000000000000000000.index.deleted", "/data/orders-0/leader-epoch-checkpoint.tmp",
+		"/data/" + metadataFile + ".tmp", "/data/" + recoveryPointFile + ".tmp",
+	} {
+		h := smallDirectory(t)
+		h.ok(overwrite(h.fs, name, []byte("half")))
+		if _, list := verifyFindings(t, h.fs, VerifyOptions{}); len(list) != 1 {
+			t.Errorf("%s in a directory that was closed cleanly: findings %v, expected one", name, list)
+		}
+		h.ok(h.fs.Remove("/data/" + cleanShutdownFile))
+		if sum, list := verifyFindings(t, h.fs, VerifyOptions{}); len(list) > 0 || sum.Clean {
+			t.Errorf("%s after a crash: findings %v", name, list)
+		}
+	}
+}
+
 func TestVerifyTakesTheLockUnlessLive(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1)

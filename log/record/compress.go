@@ -184,6 +184,10 @@ type lz4Decoder struct {
 var lz4Decoders = sync.Pool{New: func() any { return &lz4Decoder{r: lz4.NewReader(nil)} }}
 
 func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
+	dst, ok := decodeLZ4(dst, src, limit)
+	if ok {
+		return dst, nil
+	}
 	d := lz4Decoders.Get().(*lz4Decoder)
 	defer lz4Decoders.Put(d)
 	d.in.Reset(src)
@@ -236,14 +240,40 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	out, err := d.DecodeAll(src, dst)
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || err == nil && len(out) > limit {
+	out, err := d.DecodeAll(withinWindow(src, limit), dst)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) || err == nil && len(out) > limit {
 		return dst, tooLarge(limit)
 	}
 	if err != nil {
 		return dst, unexpectedEOF(err)
 	}
 	return out, nil
+}
+
+// withinWindow is a zstd frame that says it needs no larger window than limit, or
+// src itself, if that is so already. Some encoders name a window of 8 MiB and more
+// for any batch, which the decoder refuses beside a smaller bound; what
+// decompresses to limit bytes never refers further back than these (RFC 8878,
+// section 3.1.1.1.2).
+func withinWindow(src []byte, limit int) []byte {
+	const magic, descriptor, singleSegment, leastLog = 4, 5, 1 << 5, 10
+	if len(src) <= descriptor || src[magic]&singleSegment != 0 {
+		return src
+	}
+	size := func(d byte) uint64 {
+		base := uint64(1) << (leastLog + d>>3)
+		return base + base/8*uint64(d&7)
+	}
+	d := src[descriptor]
+	if size(d) <= uint64(limit) {
+		return src
+	}
+	for d > 0 && size(d) > uint64(limit) {
+		d--
+	}
+	out := slices.Clone(src)
+	out[descriptor] = d
+	return out
 }
 
 // decompressSnappy reads both forms: Kafka's Java client writes xerial's

@@ -200,11 +200,7 @@ func (it *Iterator) more() bool {
 	if codec := it.h.Codec(); codec != None && it.h.Count > 0 {
 		var err error
 		if rec, err = it.decompress(codec, rec); err != nil {
-			it.fail(&BatchError{
-				BaseOffset: it.h.BaseOffset, Record: -1, Field: "records",
-				Expected: fmt.Sprintf("%s of at most %d bytes decompressed", codec, it.opts.MaxDecompressed),
-				Found:    fmt.Sprintf("%d compressed bytes", it.next-it.pos-HeaderSize), Err: err,
-			})
+			it.fail(packedError(&it.h, it.next-it.pos-HeaderSize, it.opts.MaxDecompressed, err))
 			return false
 		}
 	}

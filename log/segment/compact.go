@@ -130,6 +130,7 @@ type cleaner struct {
 	seen record.Offset // where the map ends (exclusive)
 	// kept says of each producer whether a data batch of its current transaction was kept: then its marker stays.
 	kept map[record.ProducerID]bool
+	keys []mapSlot // of one batch
 	// open keeps the snapshots of the cleaned segments true.
 	open *openSnapshots
 }
@@ -248,17 +249,32 @@ func (c *cleaner) mapSegment(s *segment, dirty record.Offset, aborts *abortedSca
 		if c.o.Map.room() < int(h.Count) {
 			return true, nil
 		}
-		it.Reset(raw, record.ReadOptions{SkipCRC: true})
-		var v record.View
-		for it.Next(&v) {
-			if v.Key != nil && v.Offset >= dirty {
-				c.o.Map.put(v.Key, v.Offset)
-			}
-		}
-		if err := it.Err(); err != nil {
-			return false, c.l.readError(s, h.BaseOffset, at, placed(err, at))
-		}
+		c.mapBatch(it, raw, dirty, s, at)
 		c.seen = h.NextOffset()
+	}
+}
+
+// mapBatch notes the keys of a batch, or none if its records cannot be read
+// though its checksum is good: what a record says that nobody can read must not
+// take away the one before. Such a batch is reported here, where each comes by
+// once, and stays.
+func (c *cleaner) mapBatch(it *record.Iterator, raw []byte, dirty record.Offset, s *segment, at int64) {
+	it.Reset(raw, record.ReadOptions{SkipCRC: true})
+	c.keys = c.keys[:0]
+	var v record.View
+	for it.Next(&v) {
+		if v.Key != nil && v.Offset >= dirty {
+			h1, h2 := c.o.Map.hash(v.Key)
+			c.keys = append(c.keys, mapSlot{h1, h2, v.Offset})
+		}
+	}
+	if err := it.Err(); err != nil {
+		c.l.logger.Error("a batch cannot be read though its checksum is good; the cleaner keeps it as it is, consumers stop there",
+			"file", s.log.path, "offset", int64(it.Batch().BaseOffset), "error", placed(err, at))
+		return
+	}
+	for i := range c.keys {
+		c.o.Map.put(&c.keys[i])
 	}
 }
 

@@ -220,8 +220,10 @@ func (c *cleaner) cleanData(h *record.BatchHeader, raw []byte, end record.Offset
 		kept++
 		tombstones = tombstones || v.Value == nil
 	}
-	if err := it.Err(); err != nil {
-		return err
+	if it.Err() != nil { // its records cannot be read: see mapBatch
+		c.kept[h.ProducerID] = c.kept[h.ProducerID] || h.Transactional()
+		c.res.RecordsAfter += int64(h.Count)
+		return w.add(h, raw)
 	}
 	if kept == 0 && !c.mustStay(h, end) {
 		w.changed = true

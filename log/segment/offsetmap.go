@@ -44,29 +44,29 @@ func (m *OffsetMap) reset() {
 // room is how many more keys fit.
 func (m *OffsetMap) room() int { return int(float64(len(m.slots))*offsetMapLoad) - m.used }
 
-func (m *OffsetMap) slot(key []byte) (s *mapSlot, h1, h2 uint64) {
-	h1, h2 = maphash.Bytes(m.seed1, key), maphash.Bytes(m.seed2, key)
+func (m *OffsetMap) hash(key []byte) (h1, h2 uint64) {
+	return maphash.Bytes(m.seed1, key), maphash.Bytes(m.seed2, key)
+}
+
+func (m *OffsetMap) slot(h1, h2 uint64) *mapSlot {
 	for i := h1 % uint64(len(m.slots)); ; i++ {
 		if i == uint64(len(m.slots)) {
 			i = 0
 		}
-		if s = &m.slots[i]; s.offset == 0 || s.h1 == h1 && s.h2 == h2 {
-			return s, h1, h2
+		if s := &m.slots[i]; s.offset == 0 || s.h1 == h1 && s.h2 == h2 {
+			return s
 		}
 	}
 }
 
-// put notes that key is written at offset, which rises from call to call.
-func (m *OffsetMap) put(key []byte, offset record.Offset) {
-	s, h1, h2 := m.slot(key)
+// put notes that a key is written at an offset, which rises from call to call.
+func (m *OffsetMap) put(k *mapSlot) {
+	s := m.slot(k.h1, k.h2)
 	if s.offset == 0 {
 		m.used++
 	}
-	*s = mapSlot{h1, h2, offset + 1}
+	*s = mapSlot{k.h1, k.h2, k.offset + 1}
 }
 
 // get is the last offset of key, NoOffset if it was not seen.
-func (m *OffsetMap) get(key []byte) record.Offset {
-	s, _, _ := m.slot(key)
-	return s.offset - 1
-}
+func (m *OffsetMap) get(key []byte) record.Offset { return m.slot(m.hash(key)).offset - 1 }

@@ -34,6 +34,10 @@ type VerifyOptions struct {
 	UpTo record.Offset
 	// TopicID, unless zero, must be the one in partition.metadata.
 	TopicID [16]byte
+	// Crashed: the directory was not closed cleanly. What a crash leaves of a
+	// compaction or a deletion is then as it should be: the next start finishes or
+	// removes it.
+	Crashed bool
 	// LogStart as in the root's log-start-offset-checkpoint.
 	LogStart record.Offset
 }
@@ -159,7 +163,7 @@ func (v *verifier) strangers(bases []record.Offset) {
 				v.add(path, 0, base, "no .log belongs to it")
 			}
 		case strings.HasSuffix(name, suffixCleaned) || strings.HasSuffix(name, suffixSwap) || strings.HasSuffix(name, suffixDeleted) || strings.HasSuffix(name, suffixTmp):
-			if v.o.UpTo == 0 {
+			if v.o.UpTo == 0 && !v.o.Crashed {
 				v.add(path, 0, record.NoOffset, "left over from a crash; the next start finishes or removes it")
 			}
 		default:

@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -144,6 +146,87 @@ func TestProduceErrorsAreThePartitionsOwn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What is compressed is read before it is stored, whichever codec: garbage under
+// a good checksum would stop every consumer for good.
+func TestCompressedBatchesAreReadBeforeTheyAreStored(t *testing.T) {
+	ts := newTestServer(t)
+	plain := ts.topic("plain", 1)
+	compacted := ts.topic("compacted", 1, "cleanup.policy", "compact")
+	again := ts.topic("again", 1, "compression.type", "uncompressed", "max.message.bytes", "200000000")
+	c := ts.dial()
+	for _, codec := range []record.Codec{record.Gzip, record.Snappy, record.LZ4, record.Zstd} {
+		good := compressedBatch(t, codec, "k", "a", "b", "c")
+		garbage := bytes.Clone(good)
+		copy(garbage[record.HeaderSize:], "no codec begins like this")
+		setCRC(garbage)
+		torn := bytes.Clone(good[:len(good)-1])
+		binary.BigEndian.PutUint32(torn[8:], uint32(len(torn)-12))
+		setCRC(torn)
+		count := bytes.Clone(good)
+		binary.BigEndian.PutUint32(count[57:], 4)
+		binary.BigEndian.PutUint32(count[23:], 3)
+		setCRC(count)
+		flipped := bytes.Clone(good)
+		flipped[len(flipped)-3] ^= 1
+		bomb := compressedBatch(t, codec, "k", strings.Repeat("x", record.DefaultMaxDecompressed))
+		for _, x := range []struct {
+			name  string
+			top   broker.Topic
+			batch []byte
+			want  int16
+		}{
+			{"good", plain, good, codeNone},
+			{"good", compacted, good, codeNone},
+			{"garbage", plain, garbage, codeInvalidRecord},
+			{"garbage", compacted, garbage, codeInvalidRecord},
+			{"torn", plain, torn, codeInvalidRecord},
+			{"wrong count", plain, count, codeInvalidRecord},
+			{"flipped bit", plain, flipped, codeCorruptMessage},
+			{"offsets with a gap", plain, gapBatch(t, codec), codeInvalidRecord},
+			{"no key", compacted, compressedBatch(t, codec, "", "a"), codeInvalidRecord},
+			{"a bomb", again, bomb, codeMessageTooLarge},
+		} {
+			if p := produced(t, c.do(produceRequest(9, x.top, 0, -1, x.batch))); p.ErrorCode != x.want {
+				t.Errorf("%s, %s to %s: error %d (%v), expected %d", codec, x.name, x.top.Name, p.ErrorCode, p.ErrorMessage, x.want)
+			}
+		}
+	}
+}
+
+// compressedBatch has a record for each value, all with the key; "" is none.
+func compressedBatch(t testing.TB, codec record.Codec, key string, values ...string) []byte {
+	t.Helper()
+	b := record.NewBuilder()
+	for _, value := range values {
+		v := record.View{Value: []byte(value), Timestamp: 1_700_000_000_000}
+		if key != "" {
+			v.Key = []byte(key)
+		}
+		b.Append(&v)
+	}
+	raw, err := b.Finish(codec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// gapBatch counts two records, whose offset deltas are 0 and 2.
+func gapBatch(t testing.TB, codec record.Codec) []byte {
+	t.Helper()
+	b := record.NewBuilder()
+	for _, offset := range []record.Offset{0, 2} {
+		b.AppendAt(&record.View{Offset: offset, Key: []byte("k"), Timestamp: 1_700_000_000_000})
+	}
+	raw, err := b.Finish(codec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint32(raw[23:], 1) // the last offset delta that a count of two has
+	setCRC(raw)
+	return raw
 }
 
 func TestRecordErrorsNameTheRecord(t *testing.T) {

@@ -23,13 +23,16 @@ func handleDeleteTopics(_ context.Context, s *Server, r *request) (kmsg.Response
 	slices.SortStableFunc(asked, func(a, b kmsg.DeleteTopicsRequestTopic) int {
 		return cmp.Or(cmp.Compare(name(a), name(b)), slices.Compare(a.TopicID[:], b.TopicID[:]))
 	})
+	d := deletion{r: r, all: r.mayCluster(acl.OpDelete), named: map[string]bool{}, byID: map[[16]byte]bool{}}
 	var names []string
 	var ids [][16]byte
 	for _, t := range asked {
 		if t.Topic != nil {
 			names = append(names, *t.Topic)
+			d.named[*t.Topic] = true
 		} else {
 			ids = append(ids, t.TopicID)
+			d.byID[t.TopicID] = true
 		}
 	}
 	twiceNamed, twiceID := repeated(names), repeated(ids)
@@ -49,7 +52,7 @@ func handleDeleteTopics(_ context.Context, s *Server, r *request) (kmsg.Response
 		case ask.Topic == nil && twiceID[ask.TopicID]:
 			t.ErrorCode, t.ErrorMessage = r.deny(codeInvalidRequest, "Duplicate topic id.")
 		default:
-			s.deleteTopic(r, &t)
+			s.deleteTopic(&d, &t)
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
@@ -63,30 +66,57 @@ func name(t kmsg.DeleteTopicsRequestTopic) string {
 	return *t.Topic
 }
 
-func (s *Server) deleteTopic(r *request, t *kmsg.DeleteTopicsResponseTopic) {
-	var v broker.TopicView
-	var ok bool
-	if t.Topic == nil {
-		v, ok = s.b.TopicViewByID(t.TopicID)
-		switch {
-		case !ok:
-			t.ErrorCode, t.ErrorMessage = r.deny(codeUnknownTopicID, "This server does not host this topic ID.")
-			return
-		case !r.may(acl.OpDescribe, acl.TypeTopic, v.Name):
-			t.ErrorCode, t.ErrorMessage = r.denied(acl.TypeTopic) // the name stays hidden
-			return
+// deletion is what a request asks to delete. Who may delete anything has the
+// right on the cluster.
+type deletion struct {
+	r     *request
+	all   bool
+	named map[string]bool
+	byID  map[[16]byte]bool
+}
+
+func (d *deletion) may(op acl.Operation, topic string) bool {
+	return d.all || d.r.may(op, acl.TypeTopic, topic)
+}
+
+// find answers in t who may not delete a topic or what is not there; by id a
+// topic's name shows only to who may describe it, and by name the topic itself.
+func (d *deletion) find(s *Server, t *kmsg.DeleteTopicsResponseTopic) (v broker.TopicView, ok bool) {
+	byID := t.Topic == nil
+	if byID {
+		if v, ok = s.b.TopicViewByID(t.TopicID); !ok {
+			t.ErrorCode, t.ErrorMessage = d.r.deny(codeUnknownTopicID, "This server does not host this topic ID.")
+			return v, false
 		}
-		t.Topic = &v.Name
+		if d.may(acl.OpDescribe, v.Name) || d.may(acl.OpDelete, v.Name) {
+			t.Topic = &v.Name
+		}
+	} else {
+		v, ok = s.b.TopicView(*t.Topic)
 	}
-	if !r.may(acl.OpDelete, acl.TypeTopic, *t.Topic) {
-		t.ErrorCode, t.ErrorMessage = r.denied(acl.TypeTopic)
+	switch {
+	case !byID && !d.may(acl.OpDescribe, *t.Topic):
+		t.ErrorCode, t.ErrorMessage = d.r.denied(acl.TypeTopic)
+	case !ok:
+		t.ErrorCode, t.ErrorMessage = d.r.deny(codeUnknownTopicOrPartition, "This server does not host this topic-partition.")
+	case !d.may(acl.OpDelete, v.Name):
+		t.ErrorCode, t.ErrorMessage = d.r.denied(acl.TypeTopic)
+	case d.named[v.Name] && d.byID[v.ID]:
+		t.TopicID = v.ID
+		t.ErrorCode, t.ErrorMessage = d.r.deny(codeInvalidRequest, "The provided topic name maps to an ID that was already supplied.")
+	default:
+		t.TopicID = v.ID
+		return v, true
+	}
+	return v, false
+}
+
+func (s *Server) deleteTopic(d *deletion, t *kmsg.DeleteTopicsResponseTopic) {
+	v, ok := d.find(s, t)
+	if !ok {
 		return
 	}
-	if v, ok = s.b.TopicView(*t.Topic); !ok {
-		t.ErrorCode, t.ErrorMessage = r.deny(codeUnknownTopicOrPartition, "This server does not host this topic-partition.")
-		return
-	}
-	t.TopicID = v.ID
+	r := d.r
 	if s.b.Setting("delete.topic.enable") == "false" {
 		t.ErrorCode, t.ErrorMessage = r.deny(codeTopicDeletionDisabled, "Topic deletion is disabled.")
 		if r.version() < 3 {
@@ -98,5 +128,5 @@ func (s *Server) deleteTopic(r *request, t *kmsg.DeleteTopicsResponseTopic) {
 		t.ErrorCode, t.ErrorMessage = r.deny(t.ErrorCode, "The throttling quota has been exceeded.")
 		return
 	}
-	t.ErrorCode, t.ErrorMessage = r.refuse(s.b.DeleteTopic(*t.Topic))
+	t.ErrorCode, t.ErrorMessage = r.refuse(s.b.DeleteTopic(v.Name))
 }

@@ -55,7 +55,8 @@ func (r *request) describeConsumer(s *Server, name string, operations bool) kmsg
 		g.Members = append(g.Members, d)
 	}
 	if hidden {
-		g.Members = nil
+		g = kmsg.NewConsumerGroupDescribeResponseGroup() // nothing else is told either
+		g.Group = name
 		g.ErrorCode = forbidden(acl.TypeTopic)
 		g.ErrorMessage = kmsg.StringPtr("The group has described topic(s) that the client is not authorized to describe.")
 	}

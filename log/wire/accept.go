@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -53,14 +55,15 @@ func (s *Server) admit(b *bound, nc net.Conn) {
 
 // add registers a connection; it says why not where a bound is reached.
 func (s *Server) add(c *conn) (refused string) {
+	all, each := s.maxConnections(c.ip)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed || s.draining.Load():
 		return "the server is closing"
-	case s.cfg.MaxConnections > 0 && len(s.conns) >= s.cfg.MaxConnections:
+	case int64(len(s.conns)) >= all:
 		return "max.connections is reached"
-	case s.cfg.MaxConnectionsPerIP > 0 && s.perIP[c.ip] >= s.cfg.MaxConnectionsPerIP:
+	case int64(s.perIP[c.ip]) >= each:
 		return "max.connections.per.ip is reached"
 	case s.tooFast(c.host):
 		return "connection_creation_rate of its address is reached"
@@ -71,15 +74,34 @@ func (s *Server) add(c *conn) (refused string) {
 	return ""
 }
 
-// remove forgets a connection that has ended.
-func (s *Server) remove(c *conn) {
+// maxConnections is how many connections there may be, in all and from an address.
+func (s *Server) maxConnections(ip netip.Addr) (all, each int64) {
+	all, each = int64(s.cfg.MaxConnections), int64(s.cfg.MaxConnectionsPerIP)
+	if all == 0 {
+		all = s.b.SettingInt("max.connections")
+	}
+	if each > 0 {
+		return all, each
+	}
+	each = s.b.SettingInt("max.connections.per.ip")
+	for entry := range fields(s.b.Setting("max.connections.per.ip.overrides")) {
+		at := strings.LastIndexByte(entry, ':')
+		host, err := netip.ParseAddr(strings.Trim(entry[:max(at, 0)], "[]"))
+		if n, bad := strconv.ParseInt(entry[at+1:], 10, 64); err == nil && bad == nil && host.Unmap() == ip {
+			each = n
+		}
+	}
+	return all, each
+}
+
+// forget leaves room for another connection in the place of one that ends.
+func (s *Server) forget(c *conn) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.conns, c)
 	if s.perIP[c.ip]--; s.perIP[c.ip] == 0 {
 		delete(s.perIP, c.ip)
 	}
-	s.mu.Unlock()
-	s.wg.Done()
 }
 
 func remoteIP(nc net.Conn) netip.Addr {

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -266,7 +267,7 @@ func TestMetadataMakesTopicsForWhoMayCreateThem(t *testing.T) {
 
 func TestAuthorizedOperationsAreThoseThatAreGranted(t *testing.T) {
 	ts := secured(t)
-	ts.grant(topicRight(acl.OpRead), topicRight(acl.OpAlterConfigs), clusterRight(acl.OpDescribe))
+	ts.grant(topicRight(acl.OpRead), topicRight(acl.OpAlterConfigs))
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version, req.IncludeTopicAuthorizedOperations = 9, true
 	resp := ts.login("alice").do(req).(*kmsg.MetadataResponse)
@@ -274,11 +275,34 @@ func TestAuthorizedOperationsAreThoseThatAreGranted(t *testing.T) {
 	if len(resp.Topics) != 1 || resp.Topics[0].AuthorizedOperations != want {
 		t.Errorf("%d topics, operations %b, expected %b", len(resp.Topics), resp.Topics[0].AuthorizedOperations, want)
 	}
-	cluster := kmsg.NewPtrDescribeClusterRequest()
-	cluster.IncludeClusterAuthorizedOperations = true
-	if got := ts.login("alice").do(cluster).(*kmsg.DescribeClusterResponse).ClusterAuthorizedOperations; got != 1<<acl.OpDescribe {
-		t.Errorf("the cluster's operations %b, expected %b", got, 1<<acl.OpDescribe)
+}
+
+// DescribeCluster tells them, and Metadata did in versions 8 to 10 (KIP-700).
+func TestAuthorizedOperationsOfTheCluster(t *testing.T) {
+	const everything = 0b1_1111_1010_0000 // Create, Alter to IdempotentWrite, as Kafka tells a super user
+	check := func(c *rawConn, who string, asked bool, want int32) {
+		t.Helper()
+		cluster := kmsg.NewPtrDescribeClusterRequest()
+		cluster.IncludeClusterAuthorizedOperations = asked
+		if got := c.do(cluster).(*kmsg.DescribeClusterResponse).ClusterAuthorizedOperations; got != want {
+			t.Errorf("%s: DescribeCluster: %b, expected %b", who, got, want)
+		}
+		for v := int16(8); v <= 10; v++ {
+			req := kmsg.NewPtrMetadataRequest()
+			req.Version, req.IncludeClusterAuthorizedOperations = v, asked
+			if got := c.do(req).(*kmsg.MetadataResponse).AuthorizedOperations; got != want {
+				t.Errorf("%s: Metadata %d: %b, expected %b", who, v, got, want)
+			}
+		}
 	}
+	open := newTestServer(t)
+	check(open.dial(), "without access control lists", true, everything)
+	check(open.dial(), "not asked", false, math.MinInt32)
+	ts := secured(t)
+	check(ts.login("root"), "super user", true, everything)
+	check(ts.login("alice"), "without rights", true, 0)
+	ts.grant(clusterRight(acl.OpDescribe), clusterRight(acl.OpCreate))
+	check(ts.login("alice"), "two rights", true, 1<<acl.OpDescribe|1<<acl.OpCreate)
 }
 
 // A session remembers its partitions, not that they were allowed.

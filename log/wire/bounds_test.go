@@ -4,13 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,6 +217,60 @@ func TestBoundsOfConnections(t *testing.T) {
 	}
 }
 
+// The bounds may be changed while the server runs, as Kafka's; connections that
+// are open stay.
+func TestBoundsOfConnectionsAreDynamic(t *testing.T) {
+	ts := newTestServer(t)
+	admin := ts.dial()
+	set := func(name, value string) {
+		t.Helper()
+		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		r := kmsg.NewIncrementalAlterConfigsRequestResource()
+		r.ResourceType = kmsg.ConfigResourceTypeBroker
+		c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		c.Name, c.Value = name, &value
+		r.Configs = append(r.Configs, c)
+		req.Resources = append(req.Resources, r)
+		if resp := admin.do(req).(*kmsg.IncrementalAlterConfigsResponse); resp.Resources[0].ErrorCode != 0 {
+			t.Fatalf("%s=%s: error %d (%v)", name, value, resp.Resources[0].ErrorCode, resp.Resources[0].ErrorMessage)
+		}
+	}
+	req := kmsg.NewPtrApiVersionsRequest()
+	second := ts.dial()
+	second.do(req)
+	for _, name := range []string{"max.connections", "max.connections.per.ip"} {
+		set(name, "2")
+		ts.dial().closed()
+		second.do(req) // is open, and stays
+		set(name, "1")
+		ts.dial().closed()
+		second.do(req)
+		set(name, "100")
+		ts.works()
+	}
+	set("max.connections.per.ip", "0")
+	ts.dial().closed()
+	set("max.connections.per.ip.overrides", "10.1.2.3:5,127.0.0.1:100,[::1]:7")
+	ts.works()
+}
+
+func TestTheServersLoggerHasALevelOfItsOwn(t *testing.T) {
+	ts := newTestServer(t)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Version = 4
+	r := kmsg.NewDescribeConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBrokerLogger, strconv.Itoa(int(ts.b.NodeID()))
+	req.Resources = append(req.Resources, r)
+	resp := ts.dial().do(req).(*kmsg.DescribeConfigsResponse)
+	var names []string
+	for _, c := range resp.Resources[0].Configs {
+		names = append(names, c.Name)
+	}
+	if !slices.Contains(names, "log.wire") || !slices.Contains(names, "log.broker") {
+		t.Errorf("loggers %v, expected log.wire among them", names)
+	}
+}
+
 func TestInFlightMemoryIsBackpressure(t *testing.T) {
 	ts := newTestServer(t, func(_ *broker.Config, w *Config) {
 		w.MaxRequestBytes, w.MaxInFlightBytes = 200<<10, 400<<10
@@ -411,19 +467,10 @@ func TestServingEndsAfterTheRequestsInFlight(t *testing.T) {
 	}
 }
 
-// TestTortureTenThousandConnections is scaled to the limit of descriptors: both
-// ends of a connection are ours.
-func TestTortureTenThousandConnections(t *testing.T) {
-	if os.Getenv("TORTURE") == "" {
-		t.Skip("TORTURE is not set: 10,000 connections take a minute; see TestManyConnections")
-	}
-	manyConnections(t, 10_000)
-}
-
-func TestManyConnections(t *testing.T) { manyConnections(t, 1000) }
-
-func manyConnections(t *testing.T, n int) {
-	n = min(n, descriptors()/2-200)
+// TestManyConnections is scaled to the limit of descriptors, because both ends of a
+// connection are ours; log/wire/clients has 10,000.
+func TestManyConnections(t *testing.T) {
+	n := min(1000, descriptors()/2-200)
 	if n < 100 {
 		t.Skipf("room for %d connections in the limit of open files: raise it (ulimit -n)", n)
 	}
@@ -459,5 +506,121 @@ func TestServeAfterClose(t *testing.T) {
 	}
 	if err := ts.srv.Serve(context.Background()); !errors.Is(err, ErrServerClosed) {
 		t.Errorf("Serve after Close: %v", err)
+	}
+}
+
+// 150 members with 4 MiB of metadata each took 2 GB for as long as they pleased.
+func TestWhatMembersHoldIsBounded(t *testing.T) {
+	const most, giant, many = 1 << 20, 64 << 10, 150
+	ts := newTestServer(t, func(b *broker.Config, _ *Config) {
+		b.Properties = map[string]string{"millstream.group.max.bytes": strconv.Itoa(most), "millstream.groups.max.bytes": strconv.Itoa(most + most/2)}
+	})
+	joinOf := func(group string, metadata int) *kmsg.JoinGroupRequest {
+		req := join("", 2)
+		req.Group, req.Protocols[0].Metadata = group, make([]byte, metadata)
+		return req
+	}
+	c := ts.dial()
+	joins := func(group string, metadata int) *kmsg.JoinGroupResponse {
+		return c.do(joinOf(group, metadata)).(*kmsg.JoinGroupResponse)
+	}
+	if code := joins("before", 10).ErrorCode; code != codeNone {
+		t.Fatalf("join: error %d", code)
+	}
+	giants := func(group string, expected int) {
+		t.Helper()
+		joins(group, 10) // the others wait for it to join again
+		var refused atomic.Int32
+		for range many {
+			one, req := ts.dial(), joinOf(group, giant)
+			one.write(req)
+			go func() {
+				if _, resp, err := one.tryRead(req); err == nil && resp.(*kmsg.JoinGroupResponse).ErrorCode == codeGroupMaxSizeReached {
+					refused.Add(1)
+				}
+			}()
+		}
+		waitFor(t, "all are in or refused", func() bool {
+			info, _ := ts.b.DescribeGroup(group)
+			return len(info.Members)-1+int(refused.Load()) == many
+		})
+		if info, _ := ts.b.DescribeGroup(group); len(info.Members)-1 != expected {
+			t.Errorf("group %s: %d of %d giants are in, expected %d", group, len(info.Members)-1, many, expected)
+		}
+	}
+	giants("first", most/giant-1)
+	giants("second", most/2/giant)
+	if code := joins("third", giant).ErrorCode; code != codeGroupMaxSizeReached {
+		t.Errorf("a giant of a third group: error %d, expected GROUP_MAX_SIZE_REACHED", code)
+	}
+	if n := ts.logs.containing("WARN", "millstream.group.max.bytes", "group=first"); n != 1 || ts.logs.containing("millstream.group.max.bytes") != 1 {
+		t.Errorf("%d lines about the full group, expected one", n)
+	}
+
+	sync := kmsg.NewPtrSyncGroupRequest()
+	for _, group := range []string{"before", "after"} { // a member comes, or comes again, and gets its assignment
+		req := joinOf(group, 10)
+		if info, ok := ts.b.DescribeGroup(group); ok {
+			req.MemberID = info.Members[0].ID
+		}
+		resp := c.do(req).(*kmsg.JoinGroupResponse)
+		sync.Version, sync.Group, sync.MemberID, sync.Generation = 2, group, resp.MemberID, resp.Generation
+		sync.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: resp.MemberID, MemberAssignment: []byte("all")}}
+		if s := c.do(sync).(*kmsg.SyncGroupResponse); resp.ErrorCode != codeNone || s.ErrorCode != codeNone || string(s.MemberAssignment) != "all" {
+			t.Errorf("group %s: join error %d, sync error %d, assignment %q", group, resp.ErrorCode, s.ErrorCode, s.MemberAssignment)
+		}
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Version, leave.Group = 3, "first"
+	info, _ := ts.b.DescribeGroup("first")
+	for _, m := range info.Members {
+		leave.Members = append(leave.Members, kmsg.LeaveGroupRequestMember{MemberID: m.ID})
+	}
+	c.do(leave)
+	if code := joins("third", giant).ErrorCode; code != codeNone {
+		t.Errorf("a giant after others left: error %d", code)
+	}
+}
+
+// A member of the consumer protocol that brings too much is refused, in any
+// version, and stays what it was; the operator reads it once.
+func TestWhatAConsumerMemberBringsIsBounded(t *testing.T) {
+	ts := newTestServer(t, withoutInterval, func(b *broker.Config, _ *Config) {
+		b.Properties["millstream.group.max.bytes"] = "8192"
+	})
+	ts.topic("a", 1)
+	c := ts.dial()
+	many := make([]string, 200)
+	for i := range many {
+		many[i] = fmt.Sprintf("topic-of-a-giant-%d", i)
+	}
+	for v := int16(0); v <= 1; v++ {
+		member := fmt.Sprint("member-", v)
+		small := c.do(beat(member, v)).(*kmsg.ConsumerGroupHeartbeatResponse)
+		if small.ErrorCode != codeNone {
+			t.Fatalf("v%d: a small member: error %d", v, small.ErrorCode)
+		}
+		more := beat(*small.MemberID, v)
+		more.MemberEpoch, more.SubscribedTopicNames = small.MemberEpoch, many
+		for _, req := range []*kmsg.ConsumerGroupHeartbeatRequest{more, func() *kmsg.ConsumerGroupHeartbeatRequest {
+			other := beat("giant", v)
+			other.SubscribedTopicNames = many
+			return other
+		}()} {
+			if got := c.do(req).(*kmsg.ConsumerGroupHeartbeatResponse); got.ErrorCode != codeGroupMaxSizeReached || !strings.Contains(orEmpty(got.ErrorMessage), "8192") {
+				t.Errorf("v%d: %s brings %d topics: error %d %q, expected GROUP_MAX_SIZE_REACHED and the bound", v, req.MemberID, len(many), got.ErrorCode, orEmpty(got.ErrorMessage))
+			}
+		}
+		steady := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		steady.Version, steady.Group, steady.MemberID, steady.MemberEpoch, steady.RebalanceTimeoutMillis = v, "g", *small.MemberID, small.MemberEpoch, -1
+		if got := c.do(steady).(*kmsg.ConsumerGroupHeartbeatResponse); got.ErrorCode != codeNone {
+			t.Errorf("v%d: the member's next heartbeat: error %d", v, got.ErrorCode)
+		}
+	}
+	if info, _ := ts.b.DescribeGroup("g"); len(info.Members) != 2 {
+		t.Errorf("%d members, expected the 2 small ones", len(info.Members))
+	}
+	if n := ts.logs.containing("WARN", "millstream.group.max.bytes", "group=g"); n != 1 {
+		t.Errorf("%d lines about the full group, expected one", n)
 	}
 }

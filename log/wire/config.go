@@ -33,10 +33,11 @@ type Config struct {
 	MaxInFlightBytes int64
 	// MaxFetchBytes bounds one fetch's answer (fetch.max.bytes); 55 MiB.
 	MaxFetchBytes int32
-	// MaxConnections over all listeners (max.connections); 0: no bound but the
-	// descriptors that are left over by the broker's files.
+	// MaxConnections over all listeners; 0: the broker's max.connections, as it
+	// is when a connection comes.
 	MaxConnections int
-	// MaxConnectionsPerIP (max.connections.per.ip); 0: no bound of its own.
+	// MaxConnectionsPerIP; 0: the broker's max.connections.per.ip, and
+	// max.connections.per.ip.overrides for single addresses, likewise.
 	MaxConnectionsPerIP int
 	// MaxPipelined is how many requests of one connection may wait for their
 	// answers; 64.

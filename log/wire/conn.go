@@ -98,7 +98,7 @@ func newConn(s *Server, b *bound, nc net.Conn) *conn {
 func (c *conn) serve() {
 	s := c.srv
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
-	defer s.remove(c)
+	defer s.wg.Done()
 	err := c.handshake()
 	for err == nil {
 		err = c.next()
@@ -111,6 +111,7 @@ func (c *conn) serve() {
 	}
 	c.done.Wait()
 	c.cancel()
+	s.forget(c) // before anybody can see that it is closed, and comes in its place
 	_ = c.nc.Close()
 	c.told(c.why(err))
 }

@@ -61,9 +61,10 @@ func FuzzShape(f *testing.F) {
 		}
 		req := kmsg.RequestForKey(key)
 		req.SetVersion(version)
+		walked := walk(key, version, body)
 		_, shape := checkShape(key, version, body)
 		decoded := req.ReadFrom(body)
-		if shape == nil && decoded != nil {
+		if shape == nil && decoded != nil && !walked.tagged {
 			t.Errorf("key %d version %d: the shape is good, but kmsg says %v", key, version, decoded)
 		}
 		if shape != nil && decoded == nil && bytes.Equal(req.AppendTo(nil), body) {

@@ -92,6 +92,7 @@ const protocolRest = `
 | time without a request, or in which nothing is taken | IdleTimeout (connections.max.idle.ms) | the connection is closed |
 | time in which a request must go on arriving | FrameTimeout | the connection is closed |
 | fetch sessions | MaxFetchSessions | fetches are answered whole, without a session |
+| what members of one group hold, and those of all groups | (millstream.group.max.bytes, millstream.groups.max.bytes) | a member that brings more is answered GROUP_MAX_SIZE_REACHED |
 
 ## Not served
 

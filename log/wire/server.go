@@ -59,6 +59,7 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.Logger = cfg.Broker.Logger("log.wire", cfg.Logger)
 	s := &Server{
 		cfg: cfg, b: cfg.Broker, table: apis[:],
 		memory: newMemory(cfg.MaxInFlightBytes),

@@ -14,7 +14,8 @@ type walker struct {
 	b        []byte
 	flexible bool
 	bad      bool
-	elements int // of arrays, and tags: what takes memory when it is decoded
+	elements int  // of arrays, and tags: what takes memory when it is decoded
+	tagged   bool // there are tagged fields, whose contents are not walked
 }
 
 func (w *walker) skip(n int) {
@@ -61,6 +62,25 @@ func (w *walker) string() {
 	w.skip(int(max(n, 0)))
 }
 
+// name is a string that is not null.
+func (w *walker) name() {
+	if w.flexible {
+		n, rest, ok := uvarint(w.b)
+		if !ok || n == 0 {
+			w.skip(-1)
+			return
+		}
+		w.b = rest
+		w.skip(int(n) - 1)
+		return
+	}
+	if len(w.b) < 2 || int16(binary.BigEndian.Uint16(w.b)) < 0 {
+		w.skip(-1)
+		return
+	}
+	w.string()
+}
+
 func (w *walker) tags() {
 	if !w.flexible {
 		return
@@ -75,7 +95,7 @@ func (w *walker) tags() {
 		w.skip(-1)
 		return
 	}
-	w.b, w.elements = rest, w.elements+int(n)
+	w.b, w.elements, w.tagged = rest, w.elements+int(n), true
 }
 
 // array calls f for each element; it ends early where one is not there.
@@ -92,11 +112,19 @@ func (w *walker) topic(version int16) {
 		w.skip(16)
 		return
 	}
-	w.string()
+	w.name()
 }
 
 // checkShape walks the body of a produce or fetch request and counts what is in it.
 func checkShape(key, version int16, body []byte) (elements int, err error) {
+	w := walk(key, version, body)
+	if w.bad {
+		return 0, malformed("a body that is as long as its fields say", fmt.Sprintf("%d bytes", len(body)))
+	}
+	return w.elements, nil
+}
+
+func walk(key, version int16, body []byte) walker {
 	w := walker{b: body}
 	if key == keyProduce {
 		w.flexible = version >= 9
@@ -105,10 +133,7 @@ func checkShape(key, version int16, body []byte) (elements int, err error) {
 		w.flexible = version >= 12
 		w.fetch(version)
 	}
-	if w.bad {
-		return 0, malformed("a body that is as long as its fields say", fmt.Sprintf("%d bytes", len(body)))
-	}
-	return w.elements, nil
+	return w
 }
 
 func (w *walker) produce(version int16) {
@@ -159,7 +184,7 @@ func (w *walker) fetch(version int16) {
 		})
 	}
 	if version >= 11 {
-		w.string() // rack
+		w.name() // rack
 	}
 	w.tags()
 }

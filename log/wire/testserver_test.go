@@ -27,6 +27,8 @@ type testServer struct {
 	addr string
 	logs *logLines
 	stop func() // ends the server, which drains; the test's end does so too
+
+	ended chan struct{} // closed once it has
 }
 
 // setup changes the configurations of a test server before it starts.
@@ -57,8 +59,11 @@ func newTestServer(t testing.TB, setups ...setup) *testServer {
 	ts.addr = ts.srv.Addrs()[0].String()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- ts.srv.Serve(ctx) }()
-	ts.stop = cancel
+	ts.stop, ts.ended = cancel, make(chan struct{})
+	go func() {
+		served <- ts.srv.Serve(ctx)
+		close(ts.ended)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil && !errors.Is(err, ErrServerClosed) {

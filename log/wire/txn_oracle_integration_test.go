@@ -89,7 +89,7 @@ func settled(ask func() int16, wait ...int16) int16 {
 		for _, w := range wait {
 			again = again || c == w
 		}
-		if !again || time.Since(began) > 20*time.Second {
+		if !again || time.Since(began) > time.Minute {
 			return c
 		}
 	}

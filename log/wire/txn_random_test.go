@@ -612,21 +612,41 @@ func TestRandomTransactionsOverTheWire(t *testing.T) {
 		first, _ = strconv.Atoi(s)
 		seeds = 1
 	}
+	randomTransactions(t, first, seeds)
+}
+
+// TestTortureRandomTransactionsOverTheWire runs many more.
+func TestTortureRandomTransactionsOverTheWire(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("2,000 histories run in `make torture`; TestRandomTransactionsOverTheWire has 30 in `make test`")
+	}
+	randomTransactions(t, 1_000_000, 2000)
+}
+
+// randomTransactions runs histories of as many seeds, which together have seen every
+// fault and every fate.
+func randomTransactions(t *testing.T, first, seeds int) {
+	t.Helper()
 	all := map[string]int{}
 	for seed := first; seed < first+seeds; seed++ {
-		c := newChaos(t, uint64(seed))
-		c.run(300)
-		if t.Failed() {
-			for _, l := range c.log {
-				t.Log(l)
+		passed := t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c := newChaos(t, uint64(seed))
+			c.run(300)
+			if t.Failed() {
+				for _, l := range c.log {
+					t.Log(l)
+				}
+				t.Fatalf("seed %d: run it alone with SEED=%d", seed, seed)
 			}
-			t.Fatalf("seed %d: run it alone with SEED=%d", seed, seed)
-		}
-		for k, n := range c.seen {
-			all[k] += n
-		}
-		for _, tx := range c.txns {
-			all[fmt.Sprint("fate ", tx.fate)]++
+			for k, n := range c.seen {
+				all[k] += n
+			}
+			for _, tx := range c.txns {
+				all[fmt.Sprint("fate ", tx.fate)]++
+			}
+		})
+		if !passed {
+			return
 		}
 	}
 	t.Log(all)

@@ -77,6 +77,8 @@ var brokerCoordinators = []*Def{
 	def(Int, "group.max.session.timeout.ms", "1800000", "Longest session timeout of a member of the classic protocol."),
 	def(Int, "group.min.session.timeout.ms", "6000", "Shortest session timeout of a member of the classic protocol."),
 	def(Int, "group.max.size", "2147483647", "Most members of a group of the classic protocol.").atLeast(1),
+	def(Long, "millstream.group.max.bytes", "67108864", "Millstream's own. Most bytes that the members of one group may hold: ids, subscriptions with their user data, assignments.").atLeast(1),
+	def(Long, "millstream.groups.max.bytes", "268435456", "Millstream's own. Most bytes that the members of all groups together may hold.").atLeast(1),
 	def(List, "group.consumer.assignors", "uniform,range", "Server-side assignors, the default first.").oneOf("uniform", "range"),
 	def(Int, "group.consumer.assignment.interval.ms", "1000", "Least time between two assignments of a group of the consumer protocol.").atLeast(0).dynamic(),
 	def(Int, "group.consumer.heartbeat.interval.ms", "5000", "How often members of the consumer protocol are asked to send a heartbeat.").atLeast(1),

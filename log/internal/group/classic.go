@@ -50,8 +50,12 @@ type member struct {
 	assignment           []byte
 	deadline             int64 // of the session
 	joinToken, syncToken Token
+	counted              int64 // of its size, in classic.held
 	// fresh: it has not been part of a generation yet, so it cannot send heartbeats.
 	fresh bool
+	// lapsed: a generation has ended before its assignment came. The one before is
+	// not shown any more, but counts for what the member may have still.
+	lapsed bool
 }
 
 func (m *member) metadata(protocol string) []byte {
@@ -95,6 +99,9 @@ func (m *member) answerSync(s *Step, r *SyncResult, err error) bool {
 }
 
 // classic is the membership of a classic group.
+//
+// Invariant: held is the sum of size over members and of pendingSize over
+// pendingJoin; each member's counted is its size.
 type classic struct {
 	state, previous State
 	generation      int32
@@ -116,9 +123,11 @@ type classic struct {
 		delayMS, leftMS int64
 		joined          bool // somebody joined since
 	}
-	topics  map[string]bool // what the members subscribed to; nil: not known
-	logged  bool            // the log holds a group record
-	sinceMS int64           // of the last change of state; -1: unknown
+	// topics is what the members subscribed to; nil: not known, or more than are kept.
+	topics  map[string]bool
+	held    account
+	logged  bool  // the log holds a group record
+	sinceMS int64 // of the last change of state; -1: unknown
 }
 
 func newClassic() *classic {
@@ -160,8 +169,9 @@ func (k *classic) member(id, instance string) (*member, error) {
 
 // remove takes a member out; the leader's successor is another member.
 func (k *classic) remove(id string) {
+	k.uncount(k.members[id])
 	delete(k.members, id)
-	delete(k.pendingJoin, id)
+	k.unpend(id)
 	delete(k.pendingSync, id)
 	if k.leader == id {
 		k.leader = ""
@@ -250,6 +260,9 @@ func (k *classic) learnTopics() {
 		}
 		for _, t := range sub.Topics {
 			topics[t] = true
+		}
+		if len(topics) > mostTopicsOf {
+			return
 		}
 	}
 	k.topics = topics

@@ -155,7 +155,8 @@ func (t *timers) first() int64 { return min(t.session, t.rebalance, t.join, t.sy
 // fold of the log.
 //
 // Invariant: owners has each partition that a member has or has to give up,
-// once; no partition belongs to two members.
+// once; no partition belongs to two members. held is the sum of size over
+// members and of regexSize over regexes.
 type consumer struct {
 	epoch       int32
 	hash        int64 // of the topics that the members subscribe to
@@ -168,6 +169,7 @@ type consumer struct {
 	regexes     map[string]resolved
 	// hasMetadata: the log holds a partition metadata record, of Kafka 4.0.
 	hasMetadata bool
+	held        account
 
 	// Soft state.
 	timers       map[string]*timers
@@ -189,6 +191,7 @@ func newConsumer() *consumer {
 // they never change.
 func (g *consumer) clone() *consumer {
 	n := *g
+	n.held.total = nil
 	n.members, n.statics, n.target = maps.Clone(g.members), maps.Clone(g.statics), maps.Clone(g.target)
 	n.owners, n.regexes = maps.Clone(g.owners), maps.Clone(g.regexes)
 	return &n
@@ -220,8 +223,12 @@ func (g *consumer) static(instance string) *consumerMember {
 
 // put makes m the member of its id, with what it owns.
 func (g *consumer) put(m *consumerMember) {
-	g.release(g.members[m.id])
+	if old := g.members[m.id]; old != nil {
+		g.release(old)
+		g.held.add(-old.size())
+	}
 	g.members[m.id] = m
+	g.held.add(m.size())
 	if m.instance != "" {
 		g.statics[m.instance] = m.id
 	}
@@ -256,6 +263,7 @@ func (g *consumer) drop(id string) {
 	}
 	g.release(m)
 	delete(g.members, id)
+	g.held.add(-m.size())
 	if g.statics[m.instance] == id {
 		delete(g.statics, m.instance)
 	}

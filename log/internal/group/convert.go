@@ -180,7 +180,7 @@ func (c *Core) downgrade(g *group, from *consumer, gone map[string]bool, token T
 			}
 			return []Reply{{Token: token, Err: err}}
 		}
-		g.classic, g.consumer = k, nil
+		c.setMembership(g, k, nil)
 		var out Step
 		if reply != nil {
 			r := reply()
@@ -235,6 +235,7 @@ func (c *Core) downgraded(from *consumer, gone map[string]bool, now int64) (*cla
 			has[t] = slices.Sorted(slices.Values(append(has[t], ps...)))
 		}
 		m.assignment = c.encodeAssignment(has, version)
+		k.count(m)
 	}
 	return k, nil
 }

@@ -40,6 +40,10 @@ type Config struct {
 	InitialDelayMS             int64
 	MinSessionMS, MaxSessionMS int64 // of classic members; 0: no bound
 	MaxSize                    int   // members of a classic group; 0: no bound
+	// MaxBytes is what the members of one group may hold, MaxAllBytes those of all
+	// groups together, see Memory; 0: no bound. What the log has is never refused.
+	MaxBytes, MaxAllBytes int64
+	Memory                *Memory // shared by the cores of a broker; nil: its own
 	// NewMemberJoinMS is how long a new member may wait in join; 0: 5 min.
 	NewMemberJoinMS int64
 
@@ -65,6 +69,15 @@ func (c *Config) fillDefaults() {
 	}
 	if c.MaxSize == 0 {
 		c.MaxSize = math.MaxInt
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = math.MaxInt64
+	}
+	if c.MaxAllBytes == 0 {
+		c.MaxAllBytes = math.MaxInt64
+	}
+	if c.Memory == nil {
+		c.Memory = new(Memory)
 	}
 	if c.ConsumerMaxSize == 0 {
 		c.ConsumerMaxSize = math.MaxInt
@@ -122,6 +135,7 @@ func (c *Core) find(name string) *group {
 	g := c.groups[name]
 	if g == nil {
 		g = &group{name: name, offsets: Offsets{}, classic: newClassic(), alarm: math.MaxInt64, index: -1}
+		g.held().attach(c.cfg.Memory)
 		c.groups[name] = g
 	}
 	return g
@@ -132,6 +146,7 @@ func (c *Core) forget(g *group) {
 	if g.index >= 0 {
 		heap.Remove(&c.alarms, g.index)
 	}
+	g.held().detach()
 	delete(c.groups, g.name)
 }
 

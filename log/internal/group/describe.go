@@ -51,7 +51,11 @@ func (c *Core) Describe(name string) (Info, bool) {
 	info := Info{Name: name, Type: TypeClassic, State: k.state, Generation: k.generation, ProtocolType: k.protocolType, Protocol: k.protocol, Leader: k.leader}
 	for _, id := range k.memberIDs() {
 		m := k.members[id]
-		info.Members = append(info.Members, MemberInfo{ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Metadata: m.metadata(k.protocol), Assignment: m.assignment})
+		shown := MemberInfo{ID: m.id, Instance: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Metadata: m.metadata(k.protocol)}
+		if !m.lapsed {
+			shown.Assignment = m.assignment
+		}
+		info.Members = append(info.Members, shown)
 	}
 	return info, true
 }

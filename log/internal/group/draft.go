@@ -47,12 +47,12 @@ func (d *draft) setEpoch(epoch int32, hash int64) {
 }
 
 func (d *draft) setRegex(regex string, r resolved) {
-	d.change(regexRecord(d.name, regex, r)).regexes[regex] = r
+	d.change(regexRecord(d.name, regex, r)).putRegex(regex, r)
 }
 
 func (d *draft) dropRegex(regex string) {
 	if _, ok := d.will.regexes[regex]; ok {
-		delete(d.change(Record{Key: regexKey(d.name, regex)}).regexes, regex)
+		d.change(Record{Key: regexKey(d.name, regex)}).removeRegex(regex)
 	}
 }
 
@@ -88,7 +88,7 @@ func (d *draft) done(err error) {
 		return
 	}
 	g := d.c.find(d.name)
-	g.classic, g.consumer = nil, d.will
+	d.c.setMembership(g, nil, d.will)
 	for _, f := range d.soft {
 		f(d.will)
 	}

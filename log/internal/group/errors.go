@@ -1,6 +1,9 @@
 package group
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that a request is answered with; log/wire maps them to Kafka's codes.
 var (
@@ -22,6 +25,9 @@ var (
 	ErrInvalidSessionTimeout = errors.New("group: session timeout out of bounds")
 	// ErrGroupFull: the group has as many members as it may have.
 	ErrGroupFull = errors.New("group: maximum size reached")
+	// ErrGroupBytes: the members of the group, or of all groups, would hold more
+	// bytes than they may. It is an ErrGroupFull.
+	ErrGroupBytes = fmt.Errorf("%w: too many bytes", ErrGroupFull)
 	// ErrNonEmpty: the group has members.
 	ErrNonEmpty = errors.New("group: not empty")
 	// ErrUnknownGroup: no such group, or not one of the kind that was asked for.

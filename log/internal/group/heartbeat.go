@@ -48,12 +48,12 @@ const (
 
 // check refuses what no group could accept.
 func (r *HeartbeatRequest) check(assignors []string) error {
-	empty := func(s *string) bool { return s != nil && *s == "" }
+	empty := func(s *string) bool { return s != nil && strings.TrimSpace(*s) == "" }
 	bad := func(what string) error { return fmt.Errorf("%w: %s", ErrInvalidRequest, what) }
 	switch {
 	case r.MemberID == "" && (r.NeedMemberID || r.Epoch > 0 || r.Epoch == leaveEpoch):
 		return bad("MemberId can't be empty")
-	case r.Group == "":
+	case empty(&r.Group):
 		return bad("GroupId can't be empty")
 	case empty(r.InstanceID):
 		return bad("InstanceId can't be empty")
@@ -97,6 +97,9 @@ func (c *Core) ConsumerHeartbeat(req HeartbeatRequest, token Token, now int64) S
 		return Step{Err: err}
 	}
 	next, changed, err := d.subscribe(m, req.updated(m), req.MayDescribe, now)
+	if err == nil {
+		err = d.fits(m, next, changed)
+	}
 	if err != nil {
 		return Step{Err: err}
 	}
@@ -327,7 +330,14 @@ func (d *draft) resolve(mayDescribe func(string) bool, now int64) bool {
 // consumerLeave takes a member out, or only marks a static one that will be back.
 func (c *Core) consumerLeave(req HeartbeatRequest, token Token, now int64) Step {
 	g := c.groups[req.Group]
-	if g == nil || g.consumer == nil {
+	known := g != nil && g.consumer != nil
+	if req.Epoch == leaveStaticEpoch && req.InstanceID == nil {
+		// Kafka wants the instance id here as well; franz-go 1.22 does not send it.
+		if !known || g.consumer.members[req.MemberID] == nil || g.consumer.members[req.MemberID].instance == "" {
+			return Step{Err: fmt.Errorf("%w: InstanceId can't be null", ErrInvalidRequest)}
+		}
+	}
+	if !known {
 		return Step{Err: fmt.Errorf("%w: %s is not a consumer group", ErrUnknownGroup, req.Group)}
 	}
 	m := g.consumer.members[req.MemberID]
@@ -339,10 +349,6 @@ func (c *Core) consumerLeave(req HeartbeatRequest, token Token, now int64) Step 
 	}
 	if m == nil {
 		return Step{Err: fmt.Errorf("%w: %s", ErrUnknownMember, req.MemberID)}
-	}
-	// Kafka wants the instance id here as well; franz-go 1.22 does not send it.
-	if req.Epoch == leaveStaticEpoch && m.instance == "" {
-		return Step{Err: fmt.Errorf("%w: InstanceId can't be null", ErrInvalidRequest)}
 	}
 	reply := func() Reply {
 		return Reply{Heartbeat: &HeartbeatResult{MemberID: m.id, Epoch: req.Epoch}}

@@ -79,12 +79,16 @@ func (c *Core) joinClassic(req JoinRequest, token Token, now int64) Step {
 	g := c.find(req.Group)
 	k := g.classic
 	var s Step
+	full := c.fits(g, k.growth(&req))
 	switch {
 	case !k.accepts(req.MemberID, c.cfg.MaxSize):
 		k.remove(req.MemberID)
 		s.Err = ErrGroupFull
 	case !k.supports(req.ProtocolType, req.Protocols):
 		s.Err = ErrInconsistentProtocol
+	case full != nil:
+		k.unpend(req.MemberID)
+		s.Err = full
 	case req.MemberID == "":
 		c.joinNew(g, req, token, &s, now)
 	default:
@@ -113,7 +117,7 @@ func (c *Core) joinNew(g *group, req JoinRequest, token Token, s *Step, now int6
 		return
 	}
 	if req.InstanceID == "" && req.NeedKnownID {
-		k.pendingJoin[req.NewID] = now + req.SessionMS
+		k.pend(req.NewID, now+req.SessionMS)
 		s.reply(Reply{Token: token, Join: &JoinResult{MemberID: req.NewID}, Err: ErrMemberIDRequired})
 		return
 	}
@@ -124,7 +128,7 @@ func (c *Core) joinNew(g *group, req JoinRequest, token Token, s *Step, now int6
 func (c *Core) addMember(g *group, id string, req JoinRequest, token Token, s *Step, now int64) {
 	k := g.classic
 	m := &member{id: id, instance: req.InstanceID, clientID: req.ClientID, clientHost: req.ClientHost, fresh: true, deadline: now + c.cfg.NewMemberJoinMS}
-	m.update(req, token)
+	k.update(m, req, token)
 	if k.state == PreparingRebalance && k.previous == Empty {
 		k.initial.joined = true
 	}
@@ -135,12 +139,13 @@ func (c *Core) addMember(g *group, id string, req JoinRequest, token Token, s *S
 		k.leader = id
 	}
 	k.members[id] = m
-	delete(k.pendingJoin, id)
+	k.unpend(id)
 	c.rebalanceOrComplete(g, s, now)
 }
 
-func (m *member) update(req JoinRequest, token Token) {
+func (k *classic) update(m *member, req JoinRequest, token Token) {
 	m.protocols, m.sessionMS, m.rebalanceMS, m.joinToken = req.Protocols, req.SessionMS, req.RebalanceMS, token
+	k.count(m)
 }
 
 // joinAgain handles a request that comes with a member id.
@@ -166,7 +171,7 @@ func (c *Core) joinAgain(g *group, req JoinRequest, token Token, s *Step, now in
 	if m.joinToken != nil { // the connection of the request before is gone
 		m.answerJoin(s, nil, ErrRebalanceInProgress)
 	}
-	m.update(req, token)
+	k.update(m, req, token)
 	c.rebalanceOrComplete(g, s, now)
 }
 
@@ -179,8 +184,9 @@ func (c *Core) replaceStatic(g *group, old *member, req JoinRequest, token Token
 	old.answerSync(s, nil, ErrFencedInstance)
 	leader := k.leader
 	m := &member{id: req.NewID, instance: old.instance, clientID: old.clientID, clientHost: old.clientHost, assignment: old.assignment}
-	m.update(req, token)
+	k.update(m, req, token)
 	m.deadline = now + m.sessionMS
+	k.uncount(old)
 	delete(k.members, old.id)
 	delete(k.pendingSync, old.id)
 	k.members[m.id] = m
@@ -196,7 +202,9 @@ func (c *Core) replaceStatic(g *group, old *member, req JoinRequest, token Token
 		s.Records = append(s.Records, k.record(g.name, k.assignments()))
 		s.after(func(_ record.Offset, err error) []Reply {
 			if err != nil { // as if it had not come
-				before.joinToken, before.syncToken = nil, nil
+				before.joinToken, before.syncToken, before.counted = nil, nil, 0
+				k.count(&before)
+				k.uncount(m)
 				delete(k.members, m.id)
 				k.members[before.id], k.leader = &before, leader
 				return []Reply{{Token: token, Err: err}}

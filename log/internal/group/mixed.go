@@ -49,6 +49,9 @@ func (c *Core) joinConsumer(g *group, req JoinRequest, token Token, now int64) S
 		next.rack = *sub.Rack
 	}
 	n, changed, err := d.subscribe(m, &next, nil, now)
+	if err == nil {
+		err = d.fits(m, n, changed)
+	}
 	if err != nil {
 		return Step{Err: err}
 	}
@@ -115,7 +118,7 @@ func (c *Core) joinDowngrade(g *group, d *draft, m *consumerMember, token Token,
 		if err != nil {
 			return []Reply{{Token: token, Err: err}}
 		}
-		g.classic, g.consumer = k, nil
+		c.setMembership(g, k, nil)
 		var out Step
 		// Its generation ends at once if there is a rebalance; its heartbeat tells it.
 		out.reply(Reply{Token: token, Join: &JoinResult{MemberID: m.id, Generation: k.generation, ProtocolType: ConsumerProtocol, Protocol: k.protocol}})

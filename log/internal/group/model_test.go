@@ -25,9 +25,11 @@ type world struct {
 	r       *rand.Rand
 	clients []*client
 	names   int
-	coop    bool // the classic members are cooperative
-	regex   bool // the members of the consumer protocol subscribe by expression
-	calm    bool // no more faults
+	coop    bool  // the classic members are cooperative
+	regex   bool  // the members of the consumer protocol subscribe by expression
+	calm    bool  // no more faults
+	held    int64 // bytes, after the last step
+	refused int   // requests, for the bytes that they brought
 	trace   []string
 }
 
@@ -37,6 +39,7 @@ type client struct {
 	consumer           bool // it speaks the consumer protocol
 	owned              map[string]map[int32]bool
 	epoch              int32 // or generation
+	synced             int32 // the generation that it has its assignment from; -1: it has none
 	phase              phase
 	waiting            *token
 	leaderOf           []JoinedMember
@@ -62,7 +65,7 @@ func (c *client) String() string { return fmt.Sprintf("%s(%s)", c.name, c.id) }
 
 // lose gives everything up: the group has told the client that it is out.
 func (c *client) lose() {
-	c.owned, c.phase, c.waiting = map[string]map[int32]bool{}, joining, nil
+	c.owned, c.phase, c.waiting, c.synced = map[string]map[int32]bool{}, joining, nil, -1
 	if c.consumer {
 		c.epoch = 0
 	}
@@ -132,7 +135,7 @@ func (w *world) subscribes(c *client, owned string) []byte {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	m.Version, m.Generation = 2, c.epoch
+	m.Version, m.Generation = 2, c.synced
 	return m.AppendTo(nil)
 }
 
@@ -147,23 +150,18 @@ func (w *world) syncOf(c *client) {
 
 // lead assigns in turn. A cooperative leader leaves out what somebody else has still.
 func (w *world) lead(members []JoinedMember) map[string][]byte {
-	held := map[string]string{}
-	var last int32
-	for _, m := range members {
-		sub, _ := subscription(m.Metadata)
-		last = max(last, sub.Generation)
-	}
+	held, since := map[string]string{}, map[string]int32{}
 	for _, m := range members {
 		sub, err := subscription(m.Metadata)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if sub.Generation < last {
-			continue // of a static member that is away
-		}
 		for _, t := range sub.OwnedPartitions {
-			for _, p := range t.Partitions {
-				held[fmt.Sprint(t.Topic, "-", p)] = m.ID
+			for _, p := range t.Partitions { // who has it by a later generation; a static member that is away may claim it, too
+				tp := fmt.Sprint(t.Topic, "-", p)
+				if g, ok := since[tp]; !ok || sub.Generation > g {
+					held[tp], since[tp] = m.ID, sub.Generation
+				}
 			}
 		}
 	}
@@ -216,7 +214,11 @@ var errLost = errors.New("disk full")
 
 // apply appends a step's records, as log/broker does, and gives the answers.
 func (w *world) apply(c *client, st Step) {
+	defer w.accounted()
 	if st.Err != nil {
+		if errors.Is(st.Err, ErrGroupBytes) && w.core.cfg.Memory.Used() > w.held {
+			w.fail("%v is refused, and %d bytes are held that were %d", c, w.core.cfg.Memory.Used(), w.held)
+		}
 		w.told(c, st.Err)
 		return
 	}
@@ -231,6 +233,15 @@ func (w *world) apply(c *client, st Step) {
 	for _, r := range append(st.Replies, w.core.Done(st, base, err)...) {
 		w.answer(r)
 	}
+}
+
+// accounted: after each step what is counted is what the members hold.
+func (w *world) accounted() {
+	w.t.Helper()
+	if diff := w.core.accounts(); diff != "" {
+		w.fail("%s", diff)
+	}
+	w.held = w.core.cfg.Memory.Used()
 }
 
 func (w *world) answer(r Reply) {
@@ -254,6 +265,7 @@ func (w *world) answer(r Reply) {
 	case "join":
 		c.id, c.epoch, c.phase, c.leaderOf = r.Join.MemberID, r.Join.Generation, syncing, r.Join.Members
 	case "sync":
+		c.synced = c.epoch
 		if c.phase = steady; c.become(parts(showAssignment(r.Sync.Assignment))) {
 			c.phase = joining // a cooperative member that gave something up joins again
 		}
@@ -274,6 +286,12 @@ func (w *world) told(c *client, err error) {
 	switch {
 	case err == nil || c.gone:
 	case errors.Is(err, ErrMemberIDRequired):
+	case errors.Is(err, ErrGroupBytes):
+		// Consumers take it for fatal: they give up what they have, and begin anew.
+		if w.refused++; w.calm {
+			w.fail("%v is told %v without a bound", c, err)
+		}
+		c.lose()
 	case errors.Is(err, ErrRebalanceInProgress):
 		c.phase = joining
 		if !w.coop && !c.consumer {
@@ -301,7 +319,7 @@ func (w *world) told(c *client, err error) {
 // start begins a new process.
 func (w *world) start(instance string) {
 	w.names++
-	c := &client{name: fmt.Sprint("c", w.names), instance: instance, consumer: w.r.IntN(2) == 0, owned: map[string]map[int32]bool{}}
+	c := &client{name: fmt.Sprint("c", w.names), instance: instance, synced: -1, consumer: w.r.IntN(2) == 0, owned: map[string]map[int32]bool{}}
 	if instance == "" && w.r.IntN(4) == 0 {
 		c.instance = fmt.Sprint("i", w.names)
 	}
@@ -355,6 +373,7 @@ func (w *world) fault() {
 	case n == 2:
 		w.note("restart")
 		w.core = w.fold()
+		w.accounted()
 		for _, c := range w.clients {
 			c.waiting = nil // its connection is gone: it asks again
 		}
@@ -422,8 +441,12 @@ func (w *world) fail(format string, a ...any) {
 // partition, the state is always what the log says, and when the faults stop
 // every partition gets an owner.
 func TestNoPartitionHasTwoOwners(t *testing.T) {
+	refused := 0
 	for seed := range uint64(*seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { refused += history(t, seed) })
+	}
+	if refused == 0 && *seeds >= 10 {
+		t.Error("no history refused what a member brought: the bound of bytes was not tried")
 	}
 }
 
@@ -437,12 +460,16 @@ func TestTortureNoPartitionHasTwoOwners(t *testing.T) {
 	}
 }
 
-func history(t *testing.T, seed uint64) {
+// history runs one; it returns how many requests the bound of bytes refused.
+func history(t *testing.T, seed uint64) int {
 	w := &world{script: newScript(), t: t, r: rand.New(rand.NewPCG(seed, 848))}
 	w.coop, w.regex = w.r.IntN(2) == 0, w.r.IntN(2) == 0
 	w.settings.AssignmentIntervalMS = int64(w.r.IntN(2) * 1000)
 	w.cfg.InitialDelayMS = int64(w.r.IntN(2) * 300)
 	w.cfg.RetentionCheckMS, w.cfg.OffsetsRetentionMS = 5_000, 1<<40
+	if w.r.IntN(3) == 0 {
+		w.cfg.MaxBytes = int64(1_500 + w.r.IntN(3_000))
+	}
 	w.core = New(w.cfg)
 	w.topics.set("t0", 3)
 	w.start("")
@@ -455,6 +482,12 @@ func history(t *testing.T, seed uint64) {
 		}
 	}
 	w.calm = true
+	w.cfg.MaxBytes = 0
+	w.core = w.fold()
+	for _, c := range w.clients {
+		c.waiting = nil
+	}
+	w.accounted()
 	if len(w.clients) == 0 {
 		w.start("")
 	}
@@ -468,4 +501,5 @@ func history(t *testing.T, seed uint64) {
 	if missing := w.covered(); missing != "" {
 		w.fail("nobody has %s", missing)
 	}
+	return w.refused
 }

@@ -26,6 +26,7 @@ func (c *Core) prepare(g *group, s *Step, now int64) {
 			if m.answerSync(s, nil, ErrRebalanceInProgress) {
 				m.deadline = now + m.sessionMS
 			}
+			m.lapsed = true
 		}
 	}
 	clear(k.pendingSync)

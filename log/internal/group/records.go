@@ -199,11 +199,13 @@ func (c *Core) replayClassic(key, value []byte) error {
 		if v.Version < 1 || m.rebalanceMS < 0 {
 			m.rebalanceMS = m.sessionMS
 		}
+		l.uncount(l.members[m.id])
 		l.members[m.id] = m
+		l.count(m)
 		l.state = Stable
 	}
 	l.learnTopics()
-	g.classic, g.consumer = l, nil
+	c.setMembership(g, l, nil)
 	return nil
 }
 
@@ -213,7 +215,7 @@ func (c *Core) clear(g *group) {
 		c.forget(g)
 		return
 	}
-	g.classic, g.consumer = newClassic(), nil
+	c.setMembership(g, newClassic(), nil)
 }
 
 // Loaded begins the sessions of all members, after the log has been replayed; a

@@ -226,7 +226,7 @@ func (c *Core) replayConsumer(version int16, key, value []byte) error {
 		return fmt.Errorf("consumer group %s: key version %d: %w", name, version, err)
 	}
 	if g = c.find(name); g.consumer == nil {
-		g.classic, g.consumer = nil, newConsumer()
+		c.setMembership(g, nil, newConsumer())
 	}
 	g.consumer.replay(version, second, r)
 	if !r.Ok() {
@@ -252,7 +252,7 @@ func (g *consumer) replay(version int16, second string, r *reader) {
 	case regexKeyVersion:
 		v := resolved{topics: r.strings(), version: r.Int64(), at: r.Int64()}
 		slices.Sort(v.topics)
-		g.regexes[second] = v
+		g.putRegex(second, v)
 	case memberKeyVersion, currentKeyVersion:
 		m := newConsumerMember(second)
 		if old := g.members[second]; old != nil {
@@ -309,7 +309,7 @@ func (c *Core) replayTombstone(g *group, version int16, second string) {
 	case targetKeyVersion:
 		delete(k.target, second)
 	case regexKeyVersion:
-		delete(k.regexes, second)
+		k.removeRegex(second)
 	case memberKeyVersion:
 		k.drop(second)
 	case currentKeyVersion:

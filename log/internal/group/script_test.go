@@ -90,6 +90,16 @@ func subscriptionOf(topics, owned string) []byte {
 	return m.AppendTo(nil)
 }
 
+// padded adds user data to a subscription.
+func padded(b []byte, n int64) []byte {
+	m := kmsg.NewConsumerMemberMetadata()
+	if err := m.ReadFrom(b); err != nil || n == 0 {
+		return b
+	}
+	m.UserData = make([]byte, n)
+	return m.AppendTo(nil)
+}
+
 func showSubscription(b []byte) string {
 	m, err := subscription(b)
 	if err != nil {
@@ -205,11 +215,11 @@ func (s *script) joinRequest(o map[string]string) JoinRequest {
 	s.ids++
 	_, known := o["v4"]
 	_, skip := o["v9"]
-	req := JoinRequest{Group: "g", MemberID: o["member"], NewID: fmt.Sprint("m", s.ids), InstanceID: o["instance"], ClientID: "c",
+	req := JoinRequest{Group: cmp.Or(o["group"], "g"), MemberID: o["member"], NewID: fmt.Sprint("m", s.ids), InstanceID: o["instance"], ClientID: "c",
 		SessionMS: number(o["session"], 1000), RebalanceMS: number(o["rebalance"], 2000), ProtocolType: cmp.Or(o["type"], "consumer"), NeedKnownID: known || skip, SkipAssignment: skip}
 	for _, p := range strings.Split(o["protocols"], ",") {
 		if p != "" {
-			req.Protocols = append(req.Protocols, Protocol{p, subscriptionOf(o["topics"], o["owned"])})
+			req.Protocols = append(req.Protocols, Protocol{p, padded(subscriptionOf(o["topics"], o["owned"]), number(o["pad"], 0))})
 		}
 	}
 	return req
@@ -326,6 +336,8 @@ func (s *script) look(a []string, o map[string]string, group string) string {
 		return strings.TrimSpace(out)
 	case "mayfetch":
 		return told(s.core.MayFetch(group, given(o, "member"), int32(number(o["epoch"], -1))))
+	case "held":
+		return fmt.Sprintf("%d of all %d", s.core.find(group).held().bytes, s.core.cfg.Memory.Used())
 	case "tick":
 		return s.tick()
 	case "show":
@@ -356,6 +368,10 @@ func (s *script) set(o map[string]string) {
 			s.cfg.InitialDelayMS = n
 		case "size":
 			s.cfg.MaxSize = int(n)
+		case "bytes":
+			s.cfg.MaxBytes = n
+		case "allbytes":
+			s.cfg.MaxAllBytes = n
 		case "consumersize":
 			s.cfg.ConsumerMaxSize = int(n)
 		case "maxsession":
@@ -367,6 +383,7 @@ func (s *script) set(o map[string]string) {
 		}
 	}
 	cfg := s.cfg
+	cfg.Memory = s.core.cfg.Memory
 	cfg.fillDefaults()
 	s.core.cfg = cfg
 }
@@ -544,6 +561,11 @@ func (s *script) reply(r Reply) string {
 // check looks at the invariants that hold after each event.
 func (s *script) check() {
 	folded := s.fold()
+	for _, c := range []*Core{s.core, folded} {
+		if diff := c.accounts(); diff != "" {
+			s.problem = diff
+		}
+	}
 	if at, ok := s.core.Deadline(); ok && at == math.MaxInt64 {
 		s.problem = "an alarm that never comes"
 	}

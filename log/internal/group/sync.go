@@ -39,6 +39,11 @@ func (c *Core) Sync(req SyncRequest, token Token, now int64) Step {
 	case k.state == PreparingRebalance:
 		return Step{Err: ErrRebalanceInProgress}
 	}
+	if k.state == CompletingRebalance && m.id == k.leader {
+		if err := c.fits(g, k.assignmentGrowth(req.Assignments)); err != nil {
+			return Step{Err: err}
+		}
+	}
 	delete(k.pendingSync, m.id)
 	if len(k.pendingSync) == 0 {
 		k.syncEnd = never
@@ -66,7 +71,8 @@ func (c *Core) synced(g *group, assignments map[string][]byte, now int64, err er
 	for _, id := range k.memberIDs() {
 		m := k.members[id]
 		if err == nil {
-			m.assignment = assignments[id]
+			m.assignment, m.lapsed = assignments[id], false
+			k.count(m)
 		}
 		if m.answerSync(&s, k.syncResult(m), err) {
 			m.deadline = now + m.sessionMS

@@ -106,6 +106,14 @@ func (t *Txn) Has(tp record.TopicPartition) bool {
 	return ok
 }
 
+// Precedes says of a decided transaction that one whose records have the epoch is
+// a later one of the same producer. Offsets alone do not tell: what a power cut
+// takes under flush=os is written anew at the same offsets, while the decision
+// stands in the log without its completion.
+func (t *Txn) Precedes(epoch record.ProducerEpoch) bool {
+	return epoch > t.Epoch || t.Implicit() && epoch == t.Epoch
+}
+
 // Compare orders partitions by topic, then number.
 func Compare(a, b record.TopicPartition) int {
 	switch {

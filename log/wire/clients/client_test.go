@@ -25,7 +25,8 @@ func target(t testing.TB) string {
 	if os.Getenv("CLIENTS_TARGET") == "kafka" {
 		return peers.NeedKafkaBroker(t).Addr()
 	}
-	return peers.NeedServe(t).Addr()
+	// Members of KIP-848 groups hear of their partitions with a heartbeat: every 5 s by default.
+	return peers.NeedServe(t, "--property", "group.consumer.min.heartbeat.interval.ms=100", "--property", "group.consumer.heartbeat.interval.ms=300").Addr()
 }
 
 // record is a record as each client sends and shows it; nil is null.
@@ -112,6 +113,7 @@ type client interface {
 	members() (map[string]memberState, error)
 	leave(member string) ([]record, error) // all that it has seen
 	transact(transactArgs) ([]int64, error)
+	fence(transactArgs) (string, error) // what the older of two producers with one id hears
 	relay(relayArgs) (relayed, error)
 	admin(op string, a adminArgs, result any) error
 }
@@ -186,6 +188,9 @@ func (r remote) leave(member string) (seen []record, err error) {
 
 func (r remote) transact(a transactArgs) (offsets []int64, err error) {
 	return offsets, r.Do("transact", a, &offsets)
+}
+func (r remote) fence(a transactArgs) (heard string, err error) {
+	return heard, r.Do("fence", a, &heard)
 }
 func (r remote) relay(a relayArgs) (d relayed, err error) { return d, r.Do("relay", a, &d) }
 func (r remote) admin(op string, a adminArgs, result any) error {

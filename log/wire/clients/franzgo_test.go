@@ -163,6 +163,33 @@ func (f *franzGo) transact(a transactArgs) ([]int64, error) {
 	return all, nil
 }
 
+func (f *franzGo) fence(a transactArgs) (string, error) {
+	ctx, cancel := soon()
+	defer cancel()
+	var cls [2]*kgo.Client
+	for i := range cls {
+		cl, err := f.open(kgo.TransactionalID(a.TxID))
+		if err != nil {
+			return "", err
+		}
+		defer cl.Close()
+		if err := cl.BeginTransaction(); err != nil {
+			return "", err
+		}
+		if _, err := franzSend(cl, a.Topic, a.Steps[i].Records); err != nil {
+			return "", err
+		}
+		cls[i] = cl
+	}
+	if err := cls[1].EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return "", err
+	}
+	if err := cls[0].EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return err.Error(), nil
+	}
+	return "", nil
+}
+
 func (f *franzGo) relay(a relayArgs) (relayed, error) {
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(f.broker), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.TransactionalID(a.TxID), kgo.ConsumerGroup(a.Group), kgo.ConsumeTopics(a.From), kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -35,6 +35,7 @@ func startKafkaGo(t testing.TB, broker string) client {
 }
 
 func (k *kafkaGo) transact(transactArgs) ([]int64, error) { return nil, errLacks }
+func (k *kafkaGo) fence(transactArgs) (string, error)     { return "", errLacks }
 func (k *kafkaGo) relay(relayArgs) (relayed, error)       { return relayed{}, errLacks }
 
 func (k *kafkaGo) produce(a produceArgs) ([]int64, error) {

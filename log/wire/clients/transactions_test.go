@@ -3,6 +3,7 @@ package clients
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 )
 
@@ -97,5 +98,32 @@ func TestIntegrationRelaysCopyExactlyOnce(t *testing.T) {
 		if !maps.Equal(committed, want) {
 			t.Errorf("committed offsets %v, want %v", committed, want)
 		}
+	})
+}
+
+// Of two producers with one transactional id the younger goes on; the older is
+// told that it was fenced, and nothing of its transaction shows.
+func TestIntegrationTheOlderOfTwoProducersWithOneIDIsFenced(t *testing.T) {
+	each(t, func(l library) bool { return l.txn }, func(t *testing.T, l library, c client) {
+		topic, f := create(t, 3, nil), startFranzGo(t, target(t))
+		all, _ := steps(3)
+		old, young, after := all[0].Records, all[2].Records, all[3].Records
+		id := name(t, "tx")
+		heard, err := c.fence(transactArgs{TxID: id, Topic: topic, Steps: []step{{Records: old}, {Records: young}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if heard == "" {
+			t.Error("the older producer committed after the younger had begun")
+		}
+		t.Logf("the older hears %q", heard)
+		if _, err := c.transact(transactArgs{TxID: id, Topic: topic, Steps: []step{{Records: after, Commit: true}}}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.read(readArgs{Topic: topic, Isolation: "read_committed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameRecords(t, l, "read committed", unplaced(got), byPartition(append(slices.Clone(young), after...)))
 	})
 }
