@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/millstream-io/millstream/streams/internal/op"
+	"github.com/millstream-io/millstream/streams/serde"
 	"github.com/millstream-io/millstream/streams/state"
 )
 
@@ -215,6 +216,7 @@ func newStore[K, V, A any](in *Stream[K, V], verb, store string, o *options, nil
 	}
 	spec.KeySerde, spec.ValSerde = in.keys.s, vals.s
 	spec.SerdeName = in.keys.name() + "," + vals.name()
+	spec.KeyText, spec.ValText, spec.ByRecordKey = serde.TextOf(in.keys.s), serde.TextOf(vals.s), true
 	wantOld := new(bool)
 	n := b.operator(verb, o, nilFunc, func(n *node, t *op.Task) any {
 		return make(n, t, op.Aggregate[K, A]{

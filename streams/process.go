@@ -165,7 +165,7 @@ func processNode[K, V any](s *Stream[K, V], verb string, o *options, nilFunc boo
 		n.errs = append(n.errs, st.attach(b, n, in.keys.s)...)
 	}
 	if len(timers) > 0 {
-		b.addTimerStores(n, name, kept, in.keys.s, in.keys.name(), o.given&optNoChangelog == 0)
+		b.addTimerStores(n, name, kept, in.keys.s, in.keys.name(), serde.TextOf(in.keys.s), o.given&optNoChangelog == 0)
 		n.Detail = "timers " + strings.Join(timers, ", ")
 	}
 	details, _ := o.value[optDetail].([]any)
@@ -197,14 +197,14 @@ const (
 )
 
 // addTimerStores adds the two stores of an operator's timers.
-func (b *Builder) addTimerStores(n *node, name, kept string, keys any, keyName string, changelog bool) {
+func (b *Builder) addTimerStores(n *node, name, kept string, keys any, keyName string, keyText serde.Text, changelog bool) {
 	for _, spec := range []state.Spec{
 		{Name: timersStore, ValSerde: serde.Serde[op.KeyTimers](op.KeyTimersSerde{}), SerdeName: keyName + ",timers"},
 		{Name: dueStore, Kind: state.Window, ValSerde: serde.Serde[struct{}](op.DueSerde{}), SerdeName: keyName + ",due",
 			SizeMS: op.TimerBucketMS, AdvanceMS: op.TimerBucketMS, RetentionMS: op.TimerBucketMS},
 	} {
 		spec.Name, spec.Alias = kept+spec.Name, alias(name+spec.Name, kept+spec.Name)
-		spec.KeySerde, spec.Changelog = keys, changelog
+		spec.KeySerde, spec.KeyText, spec.Changelog = keys, keyText, changelog
 		n.Stores = append(n.Stores, spec.Name)
 		b.stores = append(b.stores, spec)
 	}

@@ -220,7 +220,11 @@ func TestTimersOfRandomHistoriesAreThoseOfAFold(t *testing.T) {
 
 // In one task the timers of all keys fire in the order of time, then key.
 func TestTimersFireInTheOrderOfTimeThenKey(t *testing.T) {
-	for seed := range uint64(10) {
+	seeds := uint64(10)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 8))
 		d := streamstest.New(t, must(timersProgram(false).Build()), streamstest.Options{Partitions: 1})
 		input := streamstest.Input[string, string](d, "in")

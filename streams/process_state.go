@@ -96,6 +96,7 @@ func (s *State[K, V]) attach(b *Builder, n *node, keys any) []error {
 	b.stores = append(b.stores, state.Spec{
 		Name: s.kept, Alias: alias(s.name, s.kept), Changelog: o.given&optNoChangelog == 0,
 		KeySerde: s.keys.s, ValSerde: s.vals.s, SerdeName: s.keys.name() + "," + s.vals.name(),
+		KeyText: serde.TextOf(s.keys.s), ValText: serde.TextOf(s.vals.s),
 	})
 	return append(errs, o.errs...)
 }

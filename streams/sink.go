@@ -30,7 +30,7 @@ func (s *Stream[K, V]) sink(verb string, o *options) *node {
 	n.KeySerde, n.ValSerde = keys.name(), vals.name()
 	n.Keys, n.Values = keys.s, vals.s
 	if custom {
-		n.Detail = "custom partitioner"
+		n.Detail, n.CustomPartitioner = "custom partitioner", true
 	}
 	raw := keys.name() == s.keys.name()
 	n.make = func(t *op.Task) any { return op.NewSink(t, n.ID, keys.s, vals.s, raw, part) }

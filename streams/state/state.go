@@ -7,6 +7,8 @@
 // (runtime/badgerstore, runtime/memstore).
 package state
 
+import "github.com/millstream-io/millstream/streams/serde"
+
 // Kind says how a store is keyed.
 type Kind uint8
 
@@ -31,6 +33,12 @@ type Spec struct {
 	KeySerde  any    // serde.Serde[K]
 	ValSerde  any    // serde.Serde[V]
 	SerdeName string // "string,int64": part of the topology's fingerprint
+	// KeyText and ValText are the serdes for those who do not know the types:
+	// queries over HTTP. nil: nobody can read it.
+	KeyText, ValText serde.Text
+	// ByRecordKey says that an entry's key is the key of the records it was made of,
+	// so that their partitioner has chosen its task too.
+	ByRecordKey bool
 
 	// Of window stores, in milliseconds.
 	SizeMS, AdvanceMS, GraceMS int64

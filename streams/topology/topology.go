@@ -39,6 +39,8 @@ type Node struct {
 
 	// Of sources and sinks.
 	Topic string
+	// CustomPartitioner of a sink: not the hash of the encoded key.
+	CustomPartitioner bool
 	// Repartition marks a topic that is the program's own: its full name is the
 	// application's name, a dash and Topic; it is created, purged and deleted
 	// with the program. Partitions is its number of partitions, 0: as many as
