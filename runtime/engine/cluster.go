@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -23,8 +24,19 @@ import (
 type Cluster struct {
 	TLS  *tls.Config // nil: none
 	SASL SASL
+	// Dial opens the connections to the brokers, below TLS: for tunnels and
+	// proxies. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// ReplicationFactor of topics that the engine makes. Default 0: the brokers' default.
 	ReplicationFactor int16
+	// Instance names this process among those that run the application; no other may
+	// have its name. Default: a random one, kept in StateDir. An instance that is
+	// back within SessionTimeout goes on with its tasks as if it had not been away.
+	Instance string
+	// StayOnStop keeps this instance's tasks for it when it stops: nobody takes them
+	// over before SessionTimeout. For restarts that are planned and short. Default: an
+	// instance that stops leaves the group, and others go on with its tasks at once.
+	StayOnStop bool
 	// SessionTimeout is how long the group waits for a process that is silent.
 	// Default 45 s.
 	SessionTimeout time.Duration
@@ -73,6 +85,11 @@ func (c *Config) validateLog() error {
 	case m.Mechanism == "PLAIN" && c.Cluster.TLS == nil:
 		errs = append(errs, errors.New("Cluster.SASL PLAIN sends the password as it is: it needs Cluster.TLS"))
 	}
+	if c.Cluster.Instance != "" {
+		if err := validInstance(c.Cluster.Instance); err != nil {
+			errs = append(errs, fmt.Errorf("Cluster.Instance: %w", err))
+		}
+	}
 	if c.Cluster.SessionTimeout < 0 || c.Cluster.TransactionTimeout < 0 || c.Cluster.ReplicationFactor < 0 {
 		errs = append(errs, errors.New("Cluster: SessionTimeout, TransactionTimeout and ReplicationFactor may not be negative"))
 	}
@@ -106,17 +123,17 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 }
 
 // openCluster connects to the brokers.
-func openCluster(cfg Config) (logclient.Log, error) {
+func openCluster(cfg Config, instance string) (logclient.Log, error) {
 	seeds, _ := cfg.clusterSeeds()
 	mechanism, err := cfg.Cluster.SASL.mechanism()
 	if err != nil {
 		return nil, err
 	}
 	return kafka.Open(context.Background(), kafka.Config{
-		// One process runs an application, and a name of its own makes it the same
-		// member after a crash: it need not wait for its session to end.
-		InstanceID: "millstream", ClientID: "millstream",
-		Seeds: seeds, TLS: cfg.Cluster.TLS, SASL: mechanism, ReplicationFactor: cfg.Cluster.ReplicationFactor,
+		// A name of its own makes a process the same member after a crash: nobody need
+		// wait for its session to end (KIP-345).
+		InstanceID: instance, ClientID: "millstream",
+		Seeds: seeds, TLS: cfg.Cluster.TLS, SASL: mechanism, User: cfg.Cluster.SASL.User, Dial: cfg.Cluster.Dial, ReplicationFactor: cfg.Cluster.ReplicationFactor,
 		SessionTimeout: cfg.Cluster.SessionTimeout, TransactionTimeout: cfg.Cluster.TransactionTimeout, Logger: cfg.Logger,
 	})
 }

@@ -92,28 +92,66 @@ func runOn(t *testing.T, addr string, change func(*engine.Config)) error {
 	return errors.Join(e.Run(ctx), ctx.Err(), e.Close())
 }
 
-func TestProgramOnAGuardedClusterNeedsTheRightsThatAreDocumented(t *testing.T) {
-	addr, admin := guarded(t)
-	all := rights()
-	for _, missing := range []string{"its topics", "its own topics", "its groups", "its transactions", "nothing"} {
-		for name, acl := range all {
-			if name == missing {
-				if _, err := admin.DeleteACLs(t.Context(), acl); err != nil {
+// What is wrong in the cluster is told before anything is processed.
+func TestWrongTopicsOnAClusterAreTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		topic      string
+		partitions int32
+		configs    map[string]string
+		want       []string
+	}{
+		"a changelog that forgets": {"app-counts-changelog", 2, map[string]string{"cleanup.policy": "delete", "retention.ms": "60000"},
+			[]string{"app-counts-changelog", "retention.ms=60000", "would be deleted", "alter the topic"}},
+		"positions that go by size": {"app-positions", 1, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "-1", "retention.bytes": "1000000"},
+			[]string{"app-positions", "retention.bytes=1000000"}},
+		"a changelog of another width": {"app-counts-changelog", 5, map[string]string{"cleanup.policy": "compact"},
+			[]string{"app-counts-changelog", "5 partitions, expected 2"}},
+		"a repartition topic that is compacted": {"app-counts-repartition", 2, map[string]string{"cleanup.policy": "compact"},
+			[]string{"app-counts-repartition", "cleanup.policy=compact", "only the last"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, admin := guarded(t)
+			for _, acl := range rights() {
+				if _, err := admin.CreateACLs(t.Context(), acl); err != nil {
 					t.Fatal(err)
 				}
-				continue
 			}
-			if _, err := admin.CreateACLs(t.Context(), acl); err != nil {
-				t.Fatal(err)
+			configs := map[string]*string{}
+			for k, v := range c.configs {
+				configs[k] = &v
 			}
+			if r, err := admin.CreateTopic(t.Context(), c.partitions, 1, configs, c.topic); errors.Join(err, r.Err) != nil {
+				t.Fatal(err, r.Err)
+			}
+			err := runOn(t, addr, nil)
+			for _, w := range c.want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("%v, expected it to say %q", err, w)
+				}
+			}
+			ends, listed := admin.ListEndOffsets(t.Context(), "lines")
+			if listed == nil {
+				ends.Each(func(o kadm.ListedOffset) {
+					if o.Offset > 0 {
+						t.Errorf("lines-%d has %d records: the source has run", o.Partition, o.Offset)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestATransactionTimeoutAboveTheBrokersIsTold(t *testing.T) {
+	addr, admin := guarded(t)
+	for _, acl := range rights() {
+		if _, err := admin.CreateACLs(t.Context(), acl); err != nil {
+			t.Fatal(err)
 		}
-		err := runOn(t, addr, nil)
-		if missing == "nothing" {
-			if err != nil {
-				t.Errorf("with every right of docs/cluster.md: %v", err)
-			}
-		} else if err == nil || !strings.Contains(err.Error(), "AUTHORIZATION_FAILED") || !strings.Contains(err.Error(), "docs/cluster.md") {
-			t.Errorf("without the rights for %s: %v, expected an error that names them", missing, err)
+	}
+	err := runOn(t, addr, func(c *engine.Config) { c.Cluster.TransactionTimeout = time.Hour })
+	for _, w := range []string{"3600000 ms", "transaction.max.timeout.ms", "Cluster.TransactionTimeout"} {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("%v, expected it to say %q", err, w)
 		}
 	}
 }
@@ -124,13 +162,15 @@ func TestClusterMistakesAreTold(t *testing.T) {
 		change func(*engine.Config)
 		want   []string
 	}{
-		"nobody there":   {func(c *engine.Config) { c.Log = "kafka://127.0.0.1:1" }, []string{"127.0.0.1:1", "is a Kafka broker there"}},
-		"wrong password": {func(c *engine.Config) { c.Cluster.SASL.Password = connectors.NewSecret("literal:guess") }, []string{"SASL_AUTHENTICATION_FAILED"}},
-		"no password":    {func(c *engine.Config) { c.Cluster.SASL = engine.SASL{} }, []string{addr, "TLS and SASL settings"}},
-		"no port":        {func(c *engine.Config) { c.Log = "kafka://broker" }, []string{`"broker"`, "HOST:PORT"}},
-		"PLAIN, no TLS":  {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "PLAIN" }, []string{"needs Cluster.TLS"}},
-		"no such way in": {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "KERBEROS" }, []string{"KERBEROS", "SCRAM-SHA-512"}},
-		"another scheme": {func(c *engine.Config) { c.Log = "redis://x:1" }, []string{"embedded:DIR or kafka://HOST:PORT"}},
+		"nobody there":    {func(c *engine.Config) { c.Log = "kafka://127.0.0.1:1" }, []string{"127.0.0.1:1", "nobody listens", "is a Kafka broker there"}},
+		"wrong password":  {func(c *engine.Config) { c.Cluster.SASL.Password = connectors.NewSecret("literal:guess") }, []string{"SASL_AUTHENTICATION_FAILED", addr, "user or the password: see Cluster.SASL"}},
+		"wrong mechanism": {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "SCRAM-SHA-512" }, []string{addr, "Cluster.SASL.Mechanism"}},
+		"no such host":    {func(c *engine.Config) { c.Log = "kafka://broker.invalid:9092" }, []string{"broker.invalid:9092", "no host of that name"}},
+		"no password":     {func(c *engine.Config) { c.Cluster.SASL = engine.SASL{} }, []string{addr, "Cluster.SASL"}},
+		"no port":         {func(c *engine.Config) { c.Log = "kafka://broker" }, []string{`"broker"`, "HOST:PORT"}},
+		"PLAIN, no TLS":   {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "PLAIN" }, []string{"needs Cluster.TLS"}},
+		"no such way in":  {func(c *engine.Config) { c.Cluster.SASL.Mechanism = "KERBEROS" }, []string{"KERBEROS", "SCRAM-SHA-512"}},
+		"another scheme":  {func(c *engine.Config) { c.Log = "redis://x:1" }, []string{"embedded:DIR or kafka://HOST:PORT"}},
 	} {
 		err := runOn(t, addr, c.change)
 		for _, w := range c.want {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,12 +150,7 @@ func (o *clusterOrder) live() error {
 // lets it reach the end. It returns the last progress.
 func (o *clusterOrder) run(t *testing.T, until int64) (at int64) {
 	t.Helper()
-	text, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterChild$", "-test.v")
-	cmd.Env = append(os.Environ(), clusterEnv+"="+string(text))
+	cmd := reexec(t, "TestClusterChild", clusterEnv, o)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -204,7 +198,7 @@ func TestTortureKill9OnClusters(t *testing.T) {
 }
 
 func kill9OnCluster(t *testing.T, addr string, kills int) {
-	n := kill9RecordsPerLife * (kills + 1)
+	n := kill9RecordsPerLife * (kills + 2) // a life may read far before its kill comes
 	clusterPreload(t, addr, n)
 	o := clusterOrder{Broker: addr, Dir: t.TempDir()}
 	for k := range kills {

@@ -13,7 +13,7 @@ import (
 type Config struct {
 	// Log is where the topics are: "embedded:DIR" (default "embedded:data"), or
 	// "kafka://HOST:PORT,..." for an Apache Kafka cluster or `millstream serve`. On
-	// a cluster one process runs an application: a second one takes over from it.
+	// a cluster any number of processes, the instances, share an application.
 	Log string
 	// Listen lets Kafka clients reach an embedded log while the program runs.
 	Listen Listen
@@ -27,6 +27,12 @@ type Config struct {
 	StateDir string
 	// InMemoryState keeps checkpoints in memory: every start rebuilds from changelogs.
 	InMemoryState bool
+	// Standbys is how many other instances keep a copy of each task's state, so that
+	// they can take it over at once. Default 0. On a cluster only.
+	Standbys int
+	// Advertise is HOST:PORT where the other instances reach this one's Handlers, to
+	// ask for what its stores hold. Default: nowhere, they cannot. On a cluster only.
+	Advertise string
 	// Workers is the number of goroutines that run tasks. Default: GOMAXPROCS.
 	Workers int
 	// Partitions is the number of partitions of topics that do not exist yet.
@@ -39,7 +45,9 @@ type Config struct {
 	// Records go by whole segments, so up to an eighth more is kept. Topics of
 	// sources and results that exist keep their own setting; those of dead letters follow.
 	Retention time.Duration
-	// Guarantee is "exactly_once" (default) or "at_least_once".
+	// Guarantee is "exactly_once" (default) or "at_least_once": without transactions
+	// on a cluster, and the same as exactly_once on an embedded log. It may be another
+	// in the next run. See docs/guarantees.md.
 	Guarantee string
 	// CommitInterval is the time between commits. Default 100 ms.
 	CommitInterval time.Duration

@@ -10,12 +10,13 @@ import (
 
 // States of a connector:
 //
-//	opening -> running <-> retrying -> ended, stopped
+//	opening -> running <-> retrying -> ended, stopped, elsewhere
 //	      \_________\__________\-----> failed
 //
 // opening: before the first Open succeeded; a failed attempt makes it retrying.
 // ended: a source's input is over or it was stopped, a sink has written everything.
 // stopped: a sink has not, at the end of the run; its lag is what it left.
+// elsewhere: another instance may run the source now; it can come back, to opening.
 const (
 	stateOpening  = "opening"
 	stateRunning  = "running"
@@ -23,6 +24,8 @@ const (
 	stateEnded    = "ended"
 	stateStopped  = "stopped"
 	stateFailed   = "failed"
+
+	stateElsewhere = "elsewhere"
 )
 
 // connectorState is what the runner of a source or sink tells of it. The
@@ -59,6 +62,19 @@ func (s *ConnectorSnapshot) enter(state string) {
 		s.State, s.Since = state, time.Now()
 	}
 	s.NextAttempt = time.Time{}
+}
+
+// opening says that the connector is about to begin.
+func (c *connectorState) opening() {
+	c.change(func(s *ConnectorSnapshot) { s.enter(stateOpening) })
+}
+
+// elsewhere says that a source is not this instance's, or not any more.
+func (c *connectorState) elsewhere() {
+	c.change(func(s *ConnectorSnapshot) {
+		s.enter(stateElsewhere)
+		s.InFlight, s.Error, s.Attempts = 0, "", 0
+	})
 }
 
 // running says that the connector works; what was wrong is over.

@@ -72,20 +72,49 @@ func (e *Engine) describeConnected(ctx context.Context, ps positions) error {
 
 func topicKey(id [16]byte) string { return keyTopic + hex.EncodeToString(id[:]) }
 
-// rememberTopics records that topics without a creation time are seen now.
+// rememberTopics records that topics without a creation time are seen now. Sinks
+// order their writes by it, so all instances of an application must have the same:
+// they share the transactional id that it is written under, and whoever has opened
+// it looks once more whether another instance was first.
 func (e *Engine) rememberTopics(ctx context.Context, infos []*logclient.TopicInfo) error {
+	for {
+		err := e.tryRememberTopics(ctx, infos)
+		if !e.fenced(err) {
+			return err
+		}
+		if !pause(ctx, retryFirst) { // another instance has just done the same
+			return ctx.Err()
+		}
+	}
+}
+
+func (e *Engine) tryRememberTopics(ctx context.Context, infos []*logclient.TopicInfo) error {
 	if len(infos) == 0 {
 		return nil
 	}
-	w, err := e.log.Writer(ctx, e.startID(), logclient.WriterConfig{})
+	id := e.startID()
+	if e.clustered() {
+		id = e.topicsID()
+	}
+	w, err := e.log.Writer(ctx, id, logclient.WriterConfig{})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
+	ps := positions{}
+	if e.clustered() {
+		if ps, err = e.readPositions(ctx); err != nil {
+			return err
+		}
+	}
 	now := time.Now().UnixMilli()
 	tp := record.TopicPartition{Topic: plan.PositionsTopic(e.plan.App)}
 	for _, info := range infos {
 		info.CreatedMS = now
+		if b := ps[topicKey(info.ID)]; len(b) == 8 {
+			info.CreatedMS = int64(binary.BigEndian.Uint64(b))
+			continue
+		}
 		v := record.View{Key: []byte(topicKey(info.ID)), Value: binary.BigEndian.AppendUint64(nil, uint64(now)), Timestamp: now}
 		if err := w.Append(tp, &v); err != nil {
 			return err

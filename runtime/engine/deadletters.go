@@ -87,9 +87,11 @@ type DeadLetters struct {
 	owned  bool
 }
 
-// OpenDeadLetters opens those of an application that does not run, on the log
-// that cfg.Log names; of cfg, only Log, Flush and Logger count. What hangs of a
-// run that was killed is ended, as at the application's next start.
+// OpenDeadLetters opens those of an application, on the log that cfg.Log names; of
+// cfg, only Log, Cluster, Flush and Logger count. On an embedded log the application
+// does not run, and what hangs of a run that was killed is ended, as at its next
+// start. On a cluster its instances may run: nothing of theirs is touched, and what
+// hangs of one that was killed is waited for until it times out.
 func OpenDeadLetters(app string, cfg Config) (*DeadLetters, error) {
 	cfg = cfg.withDefaults()
 	if app == "" {
@@ -98,12 +100,12 @@ func OpenDeadLetters(app string, cfg Config) (*DeadLetters, error) {
 	if err := cfg.validateLog(); err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
-	log, err := openLog(cfg)
+	log, err := openLog(cfg, "")
 	if err != nil {
 		return nil, err
 	}
 	d, err := DeadLettersOn(app, log, cfg.Logger)
-	if err == nil {
+	if _, shared := cfg.clusterSeeds(); err == nil && !shared {
 		err = d.endTransactions(context.Background())
 	}
 	if err != nil {

@@ -3,8 +3,10 @@
 // directories back. Get, Range, Fetch and All read committed state meanwhile.
 //
 // It is the only package of the runtime with goroutines of its own: workers
-// that run tasks, one per source and per sink, one that writes checkpoints, one
-// that trims topics. What they run is synchronous and tested without them:
+// that run tasks, one that follows the group's assignments (shepherd), some that
+// restore tasks before they run, one that follows the state of tasks that run
+// elsewhere (standbys), one per source and per sink, one that writes
+// checkpoints, one that trims topics. What they run is synchronous and tested without them:
 // runtime/internal/{plan,task,restore}.
 //
 // # Life of a transaction
@@ -18,7 +20,10 @@
 //
 // # Outcomes of errors
 //
-//	fenced            another process runs the application: Run returns the error, nothing is touched
+//	fenced            embedded: another process runs the application: Run returns the error, nothing is
+//	                  touched. On a cluster: others took this instance for gone; its tasks begin
+//	                  anew from committed state where they are still, or again, its own. Run
+//	                  returns the error if another process has its name
 //	rebalanced,       the transaction's effects are dropped, positions are read anew and
 //	unknown outcome   the worker's tasks rebuilt from committed state; Run goes on
 //	retryable, the    aborted, tasks rebuilt, tried again with jittered backoff until it
@@ -42,10 +47,10 @@
 //
 // # Guarantees
 //
-// exactly_once is what the transaction above gives. at_least_once is accepted
-// and runs the same transactions, so it gives more than it says: nothing else
-// would be simpler, and the log's flush setting already decides what a commit
-// costs.
+// exactly_once is what the transaction above gives. at_least_once, on a cluster,
+// writes without one: results, then changelogs, then the group's offsets, then the
+// position record, from which a restart goes on (guarantee.go). An embedded log runs
+// the same transactions for both, which cost no more there.
 //
 // Engine's methods may be called from any goroutine.
 package engine

@@ -22,8 +22,10 @@ type Engine struct {
 	logger *slog.Logger
 	log    logclient.Log
 	db     state.DB
-	owned  bool         // Close closes log and db
-	server *wire.Server // of Config.Listen; nil: none
+	owned  bool // Close closes log and db
+	// instance is this process's name among several; empty: it is the only one.
+	instance string
+	server   *wire.Server // of Config.Listen; nil: none
 
 	plan     *plan.Plan
 	specs    []logclient.TopicSpec // of all topics of the plan
@@ -35,18 +37,29 @@ type Engine struct {
 	partitionsAsked [][]any
 	txnIDs          []string
 	member          logclient.Member
+	units           []*unit
 	workers         []*worker
 	sources         []*sourceRunner
 	sinks           []*sinkRunner
 	ckpt            *checkpointer
 	trim            *trimmer
+	standbys        *standbys
+	shepherd        *shepherd
+	replays         replays
+	committed       positionsView
+	uncommitted     positionsView
 	work            context.Context // of the run: set before its goroutines begin
 
 	status status
 	panics panics
 
+	endMu sync.Mutex
+	ended map[string]int64 // instances that are gone and whose transactions are ended: when they had started
+
 	mu         sync.Mutex
-	generation logclient.Generation
+	cancel     context.CancelCauseFunc // of work
+	assignment logclient.Assignment
+	running    map[plan.TaskID]bool // started here
 	readers    map[plan.TaskID]task.Reader
 	ran        bool
 	closed     bool
@@ -77,6 +90,9 @@ func New(topo *topology.Topology, cfg Config) (*Engine, error) {
 type Backing struct {
 	Log logclient.Log // closed by its owner, not by the engine
 	DB  state.DB      // likewise
+	// Instance is this process's name among those that run the application on the
+	// same log; empty: it is the only one.
+	Instance string
 }
 
 func (b Backing) close() error {
@@ -101,31 +117,23 @@ func NewOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 
 func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	e := &Engine{
-		topo: topo, cfg: cfg, log: b.Log, db: b.DB,
+		topo: topo, cfg: cfg, log: b.Log, db: b.DB, instance: b.Instance,
+		ended: map[string]int64{}, running: map[plan.TaskID]bool{}, uncommitted: positionsView{uncommitted: true},
 		logger:   cfg.Logger.With("app", topo.Name),
 		topicIDs: map[string][16]byte{}, connected: map[string]logclient.TopicInfo{}, readers: map[plan.TaskID]task.Reader{},
 	}
 	e.status.init()
 	ctx := context.Background()
-	if err := e.makePlan(ctx); err != nil {
-		return nil, err
-	}
-	if err := e.endOldTransactions(ctx); err != nil {
-		return nil, err
-	}
-	ps, err := e.readPositions(ctx)
+	ps, old, err := e.prepare(ctx)
 	if err != nil {
-		return nil, err
-	}
-	old, err := e.checkFingerprint(ps)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.ensure(ctx); err != nil {
 		return nil, err
 	}
 	e.started = true
+	e.makeUnits()
 	if err := e.recordFingerprint(ctx, old); err != nil {
+		return nil, err
+	}
+	if err := e.recordInstance(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.describeConnected(ctx, ps); err != nil {
@@ -141,15 +149,32 @@ func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) startID() logclient.TxnID { return logclient.TxnID(e.topo.Name + "-start") }
-func (e *Engine) workerID(n int) logclient.TxnID {
-	return logclient.TxnID(fmt.Sprintf("%s-worker-%d", e.topo.Name, n))
-}
-func (e *Engine) sourceID(name string) logclient.TxnID {
-	return logclient.TxnID(e.topo.Name + "-source-" + name)
-}
-func (e *Engine) sinkID(name string) logclient.TxnID {
-	return logclient.TxnID(e.topo.Name + "-sink-" + name)
+// prepare plans, refuses a program that does not fit what is there, and makes the
+// topics. It plans anew where somebody else has made a topic meanwhile. It returns
+// what is in the positions topic, and the fingerprint of the program before.
+func (e *Engine) prepare(ctx context.Context) (ps positions, old *fingerprint, err error) {
+	for attempts := 1; ; attempts++ {
+		if err := e.makePlan(ctx); err != nil {
+			return nil, nil, err
+		}
+		if err := e.checkRights(ctx, e.internalUses()); err != nil { // all that is missing in one error
+			return nil, nil, err
+		}
+		if err := e.endOldTransactions(ctx); err != nil {
+			return nil, nil, err
+		}
+		if ps, err = e.settledPositions(ctx); err != nil {
+			return nil, nil, err
+		}
+		if old, err = e.checkFingerprint(ps); err != nil {
+			return nil, nil, err
+		}
+		err := e.ensure(ctx)
+		var other *logclient.TopicMismatchError
+		if err == nil || !errors.As(err, &other) || kindOf(e.plan, other.Topic) != plan.External || attempts == 3 {
+			return ps, old, err
+		}
+	}
 }
 
 // Close releases the log and the database. After an error of Run nothing is

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millstream-io/millstream/log/record"
-	"github.com/millstream-io/millstream/runtime/internal/logclient"
 	"github.com/millstream-io/millstream/runtime/internal/plan"
 )
 
@@ -35,6 +33,9 @@ func (e *Engine) fingerprint() *fingerprint {
 	now := &fingerprint{
 		Version: fingerprintVersion, Facts: e.plan.Facts(e.topo), Operators: e.plan.Operators(e.topo),
 		Aliases: map[string]string{}, IDs: e.txnIDs,
+	}
+	if e.clustered() {
+		now.IDs = nil // each instance leaves its own: recordInstance
 	}
 	for k, v := range e.cfg.Settings {
 		now.Facts[factSetting+k] = v
@@ -80,7 +81,7 @@ func (e *Engine) checkFingerprint(ps positions) (*fingerprint, error) {
 		facts, refuses = now.version1(), func(string) bool { return true }
 	}
 	if changes := compareFacts(old.Facts, facts, refuses); len(changes) > 0 {
-		return nil, &ChangedError{App: e.plan.App, Changes: changes, ChangePlan: planChange(e.plan.App, old.Facts, facts, now.Aliases)}
+		return nil, &ChangedError{App: e.plan.App, Changes: changes, Cluster: e.clustered(), ChangePlan: planChange(e.plan.App, old.Facts, facts, now.Aliases)}
 	}
 	return old, nil
 }
@@ -106,19 +107,7 @@ func (e *Engine) recordFingerprint(ctx context.Context, old *fingerprint) error 
 	if err != nil {
 		return err
 	}
-	w, err := e.log.Writer(ctx, e.startID(), logclient.WriterConfig{})
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	tp := record.TopicPartition{Topic: plan.PositionsTopic(e.plan.App)}
-	if err := w.Append(tp, &record.View{Key: []byte(keyFingerprint), Value: value}); err != nil {
-		return err
-	}
-	if _, err := w.Commit(ctx, nil, logclient.Generation{}); err != nil {
-		return fmt.Errorf("record the fingerprint in %s: %w", tp.Topic, err)
-	}
-	return nil
+	return e.notePosition(ctx, keyFingerprint, value)
 }
 
 // harmlessChanges are the operators that differ, as attributes of a log line. That

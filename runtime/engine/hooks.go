@@ -26,6 +26,14 @@ type Hooks struct {
 	Store func(task, store string, entries, bytes, cacheHits, cacheMisses int64)
 	// Restored: changelog records replayed at start.
 	Restored func(task, store string, records int64)
+	// RestoreProgress: how far the restore of a store has come, when it begins and
+	// then after each MiB: done of total records of its changelog (by offsets), the
+	// bytes of keys and values replayed so far, and the time since it began.
+	RestoreProgress func(task, store string, done, total, bytes int64, took time.Duration)
+	// Standby: about every second, of each store of a task whose state this instance
+	// keeps a copy of: how many records of the changelog the copy is behind, and
+	// records and bytes replayed since the last call. lag is -1 when it is not kept any more.
+	Standby func(task, store string, lag, records, bytes int64)
 	// Source: records of a committed transaction; Sink: records that its system
 	// has acknowledged, and the time of that attempt. err if the attempt failed.
 	Source func(name string, records, bytes int64, err error)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -47,20 +48,40 @@ type kill9Order struct {
 
 const kill9Env = "MILLSTREAM_KILL9_ORDER"
 
+// reexec is this test binary with an order: it runs one test, which is a child's
+// whole life.
+func reexec(t *testing.T, test, env string, order any) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(os.Environ(), env+"="+string(text))
+	return cmd
+}
+
 // kill9Topology has a repartition, a windowed store and a plain one.
 func kill9Topology() (*topology.Topology, error) {
 	b := streams.NewBuilder("kill9")
-	in := b.From[string, string]("in").Peek(func(_ string, v string) { burn(v) })
+	kill9Chains(b, "")
+	return b.Build()
+}
+
+// kill9Chains counts the topic in, by the first word of the value per window into
+// closed, by key into updates; all topics with the prefix.
+func kill9Chains(b *streams.Builder, prefix string) *streams.Stream[string, string] {
+	in := b.From[string, string](prefix + "in").Peek(func(_ string, v string) { burn(v) })
 	in.GroupBy(func(_ string, v string) string { return v[:strings.IndexByte(v, ' ')] }).
 		Windowed(streams.Tumbling(kill9Window).Grace(kill9Grace).Retention(1000*time.Hour)).
 		Count(streams.Store("windows"), streams.EmitOnClose()).
 		ToStream(streams.Keyed).
-		To("closed")
+		To(prefix + "closed")
 	in.GroupByKey().
 		Count(streams.Store("keys"), streams.EmitEveryUpdate()).
 		ToStream().
-		To("updates")
-	return b.Build()
+		To(prefix + "updates")
+	return in
 }
 
 var burnt atomic.Uint32
@@ -166,14 +187,18 @@ type kill9State struct {
 	Keys    map[string]int64
 }
 
-func (o *kill9Order) writeState(e *engine.Engine) error {
+func readKill9State(e *engine.Engine) (kill9State, error) {
 	s := kill9State{map[string]int64{}, map[string]int64{}}
-	err := errors.Join(
+	return s, errors.Join(
 		engine.AllWindows(e, "windows", func(k string, w engine.WindowValue[int64]) bool {
 			s.Windows[fmt.Sprintf("%s@%d", k, w.Start.UnixMilli())] = w.Value
 			return true
 		}),
 		engine.All(e, "keys", func(k string, n int64) bool { s.Keys[k] = n; return true }))
+}
+
+func (o *kill9Order) writeState(e *engine.Engine) error {
+	s, err := readKill9State(e)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -180,12 +179,7 @@ func kill9Preload(t *testing.T, dir string, n int) {
 // progress and whether the child died by its own hand.
 func kill9Life(t *testing.T, o kill9Order) (at int64, died bool) {
 	t.Helper()
-	text, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKill9Child$", "-test.v")
-	cmd.Env = append(os.Environ(), kill9Env+"="+string(text))
+	cmd := reexec(t, "TestKill9Child", kill9Env, o)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

@@ -15,11 +15,11 @@ import (
 // month goes on where it stood; its position records must not be alone then.
 const offsetsRetention = 100 * 365 * 24 * time.Hour
 
-// openLog opens the log that Config.Log names.
-func openLog(cfg Config) (logclient.Log, error) {
+// openLog opens the log that Config.Log names; on a cluster, as the instance.
+func openLog(cfg Config, instance string) (logclient.Log, error) {
 	dir, embeds := cfg.embeddedDir()
 	if !embeds {
-		return openCluster(cfg)
+		return openCluster(cfg, instance)
 	}
 	bc := broker.Config{
 		Dir: dir, DefaultPartitions: cfg.Partitions, OffsetsRetention: offsetsRetention, Logger: cfg.Logger,
@@ -36,7 +36,12 @@ func openLog(cfg Config) (logclient.Log, error) {
 
 // open opens what a configuration names.
 func open(cfg Config) (b Backing, err error) {
-	if b.Log, err = openLog(cfg); err != nil {
+	if _, ok := cfg.clusterSeeds(); ok {
+		if b.Instance, err = instanceName(&cfg); err != nil {
+			return Backing{}, err
+		}
+	}
+	if b.Log, err = openLog(cfg, b.Instance); err != nil {
 		return Backing{}, err
 	}
 	if cfg.InMemoryState {

@@ -12,8 +12,9 @@ func (e *Engine) Live() error {
 	return e.status.err
 }
 
-// Ready is nil while the engine runs and every source and sink is connected:
-// what /readyz answers. A source whose input is over is fine. The error names
+// Ready is nil while the engine runs, the state of all its tasks is restored, and
+// every source and sink is connected:
+// what /readyz answers. A source whose input is over, or that another instance runs, is fine. The error names
 // the first connector that is not, since when, and what its last attempt met;
 // State has all of them.
 func (e *Engine) Ready() error {
@@ -21,10 +22,16 @@ func (e *Engine) Ready() error {
 	phase := e.status.phase
 	e.status.mu.Unlock()
 	if phase != PhaseRunning {
+		if err := e.replays.ready(); phase == PhaseRestoring && err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: it is %s", ErrNotRunning, phase)
 	}
+	if err := e.replays.ready(); err != nil {
+		return err
+	}
 	for _, s := range e.sources {
-		if snap := s.state.snapshot(); snap.State != stateEnded {
+		if snap := s.state.snapshot(); snap.State != stateEnded && snap.State != stateElsewhere {
 			if err := snap.ready(kindSource); err != nil {
 				return err
 			}

@@ -2,13 +2,10 @@ package engine
 
 import (
 	"context"
-	"fmt"
-	"maps"
+	"errors"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
@@ -17,59 +14,38 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/task"
 )
 
-// restoreAll starts every worker's tasks from committed state, workers side by
-// side. The transactional ids of earlier runs have been opened, so nothing hangs.
-func (e *Engine) restoreAll(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, w := range e.workers {
-		g.Go(func() error {
-			ps, err := w.openWriter(ctx)
-			if err != nil {
-				return err
-			}
-			return w.restore(ctx, ps)
-		})
+// restoreTask builds a task and brings its stores to the last commit; Start has
+// it go on at start.
+func (e *Engine) restoreTask(ctx context.Context, id plan.TaskID, start *taskStart) (*task.Task, error) {
+	defer e.replays.enter(e)()
+	defer e.replays.begin(id)()
+	for attempts := 1; ; attempts++ {
+		t := e.newTask(id)
+		if len(e.plan.Subs[id.Sub].Stores) == 0 {
+			return t, nil
+		}
+		err := e.restoreStores(ctx, t, start, time.Now())
+		var gone *logclient.OffsetOutOfRangeError
+		switch {
+		case err == nil:
+			return t, nil
+		case !errors.As(err, &gone) || gone.Offset >= gone.Start || attempts == restoreAttempts:
+			return nil, err
+		}
+		// Who ran the task before has deleted windows that are over, after we had
+		// looked where the changelog begins.
+		e.logger.Info("a changelog was cut while it was read, restoring once more", "task", id.String(), "topic", gone.TopicPartition.Topic, "partition", gone.TopicPartition.Partition, "start", gone.Start)
+		start.verdict = nil
 	}
-	return g.Wait()
 }
 
-// restore builds the worker's tasks and brings them to their last commits.
-func (w *worker) restore(ctx context.Context, ps positions) error {
-	w.byInput = map[record.TopicPartition]*task.Task{}
-	from := map[record.TopicPartition]record.Offset{}
-	keep := false
-	for i, id := range w.ids {
-		t, err := w.restoreTask(ctx, id, ps, from)
-		if err != nil {
-			return fmt.Errorf("restore task %v: %w", id, err)
-		}
-		w.tasks = append(w.tasks, t)
-		for _, tp := range t.Inputs() {
-			w.byInput[tp] = t
-		}
-		keep = keep || t.KeepChunks()
-		// Spread over the interval, so that checkpoints do not come all at once.
-		step := w.e.cfg.CheckpointInterval / time.Duration(len(w.ids))
-		w.ckpts[id] = &checkpointState{next: time.Now().Add(w.e.cfg.CheckpointInterval/2 + step*time.Duration(i)/2)}
-	}
-	var err error
-	if w.reader, err = w.e.log.Reader(logclient.ReaderConfig{KeepChunks: keep}); err != nil {
-		return err
-	}
-	w.reader.Assign(from)
-	w.applied = -1 // tell the new tasks of all orders
-	w.e.mu.Lock()
-	for _, t := range w.tasks {
-		w.e.readers[t.ID()] = t.Reader()
-	}
-	w.e.mu.Unlock()
-	return nil
-}
+// restoreAttempts bounds how often a task is restored anew because its changelog
+// was cut meanwhile.
+const restoreAttempts = 10
 
-func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, from map[record.TopicPartition]record.Offset) (*task.Task, error) {
-	e := w.e
-	now := time.Now()
-	t := task.New(task.Config{
+// newTask builds a task with empty stores over its part of the database.
+func (e *Engine) newTask(id plan.TaskID) *task.Task {
+	return task.New(task.Config{
 		ID: id, Plan: e.plan, Topology: e.topo, DB: e.db, Logger: e.logger,
 		CacheBytes: e.cacheBytes(), IdleAfter: e.cfg.IdleAfter, MaxTaskIdle: e.cfg.MaxTaskIdle, Bounded: e.cfg.Bounded,
 		BadRecord: e.cfg.badRecord(), Late: e.cfg.lateAction(), Poisoned: e.panics.poisoned(),
@@ -77,53 +53,78 @@ func (w *worker) restoreTask(ctx context.Context, id plan.TaskID, ps positions, 
 			return e.reread(e.work, tp, from, to, fn)
 		},
 	})
-	start, err := e.startOf(ctx, id, t.Inputs(), ps)
-	if err != nil {
-		return nil, err
-	}
-	if len(e.plan.Subs[id.Sub].Stores) > 0 {
-		if err := w.restoreStores(ctx, t, ps[task.PositionKey(id)], now); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.Start(start.last, start.from, w.writer, now); err != nil {
-		return nil, err
-	}
-	maps.Copy(from, start.from)
-	st := taskStatus{id: id, streamTime: t.StreamTime(), maxEvent: t.MaxEvent()}
-	for _, tp := range t.Inputs() {
-		st.processed = append(st.processed, task.Processed{Partition: tp, Next: start.from[tp], NewestMS: t.MaxEvent()})
-	}
-	w.mu.Lock()
-	w.statuses[id] = st
-	w.mu.Unlock()
-	return t, nil
 }
 
-func (w *worker) restoreStores(ctx context.Context, t *task.Task, position []byte, now time.Time) error {
-	e, id := w.e, t.ID()
-	began := time.Now()
-	limit := e.overlayMax()
-	res, err := restore.Run(ctx, restore.Config{
-		Log: e.log, DB: e.db, Task: id.Key(), Changelogs: t.Changelogs(), Position: position, TopicIDs: e.topicIDs,
+// judge looks at the local state of tasks that start here, all at once, as far as
+// nobody uses it: neither a standby nor a checkpoint under way.
+func (e *Engine) judge(ctx context.Context, ids []plan.TaskID, starts map[plan.TaskID]*taskStart) error {
+	var idle []plan.TaskID
+	var cfgs []restore.Config
+	now := time.Now()
+	for _, id := range ids {
+		if e.hasChangelog(id) && !e.shepherd.isRetiring(id) && !e.standbys.holds(id) {
+			idle = append(idle, id)
+			cfgs = append(cfgs, e.restoreConfig(id, e.changelogsOf(id), starts[id].position, e.topicIDs, now))
+		}
+	}
+	verdicts, err := restore.Judge(ctx, cfgs)
+	if err != nil {
+		return err
+	}
+	behind := int64(0)
+	for i, id := range idle {
+		starts[id].verdict = &verdicts[i]
+		behind += verdicts[i].Behind(cfgs[i].Changelogs)
+	}
+	e.replays.expect(e, len(idle), behind)
+	return nil
+}
+
+// changelogsOf are the changelog partitions of a task's stores; those without one
+// have no topic.
+func (e *Engine) changelogsOf(id plan.TaskID) (tps []record.TopicPartition) {
+	for _, s := range e.plan.Subs[id.Sub].Stores {
+		tp := record.TopicPartition{}
+		if s.Changelog != "" {
+			tp = record.TopicPartition{Topic: s.Changelog, Partition: record.Partition(id.Partition)}
+		}
+		tps = append(tps, tp)
+	}
+	return tps
+}
+
+// restoreConfig is what is the same for all who judge or replay a task's state.
+func (e *Engine) restoreConfig(id plan.TaskID, changelogs []record.TopicPartition, position []byte, topicIDs map[string][16]byte, now time.Time) restore.Config {
+	return restore.Config{
+		Log: e.log, DB: e.db, Task: id.Key(), Changelogs: changelogs, Position: position, TopicIDs: topicIDs,
 		MaxAge: time.Duration(plan.DeleteRetentionMS/2) * time.Millisecond, Now: now,
 		Discard: e.cfg.Flush == "os" && !e.log.CleanStart(),
-		Apply:   t.RestoreEntry,
-		Progress: func(at []restore.Changelog) error {
-			if t.OverlayBytes() < limit {
-				return nil
+	}
+}
+
+func (e *Engine) restoreStores(ctx context.Context, t *task.Task, start *taskStart, now time.Time) error {
+	id := t.ID()
+	began := time.Now()
+	limit := e.overlayMax()
+	cfg := e.restoreConfig(id, t.Changelogs(), start.position, e.topicIDs, now)
+	cfg.Verdict, start.verdict = start.verdict, nil // of use once
+	cfg.Apply = t.RestoreEntry
+	cfg.Moved = func(res *restore.Result) { e.replays.moved(e, id, res, began) }
+	cfg.Progress = func(at []restore.Changelog) error {
+		if t.OverlayBytes() < limit {
+			return nil
+		}
+		for i, c := range at {
+			if c.Partition.Topic != "" {
+				t.RestoreEnd(i, c.End, 0, c.Firsts)
 			}
-			for i, c := range at {
-				if c.Partition.Topic != "" {
-					t.RestoreEnd(i, c.End, 0, c.Firsts)
-				}
-			}
-			f := t.Freeze()
-			err := e.writeCheckpoint(id, f)
-			t.Checkpointed(f, err)
-			return err
-		},
-	})
+		}
+		f := t.Freeze()
+		err := e.writeCheckpoint(id, f)
+		t.Checkpointed(f, err)
+		return err
+	}
+	res, err := restore.Run(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -140,9 +141,9 @@ func (w *worker) restoreStores(ctx context.Context, t *task.Task, position []byt
 		if h := e.cfg.Hooks.Restored; h != nil {
 			h(id.String(), sub.Stores[i].Spec.Called(), res.Replayed[i])
 		}
-		e.status.restored(res.Replayed[i])
+		e.status.restored(res.Replayed[i], res.Bytes[i])
 	}
-	e.logger.Debug("restored", "task", id.String(), "records", res.Replayed, "took", time.Since(began), "stores", strings.Join(slices.Clone(sub.SubTopology.Stores), ","))
+	e.logger.Debug("restored", "task", id.String(), "records", res.Replayed, "bytes", res.Bytes, "took", time.Since(began), "stores", strings.Join(slices.Clone(sub.SubTopology.Stores), ","))
 	return nil
 }
 

@@ -22,12 +22,6 @@ func (e *Engine) makeRunners() {
 	for i := range n {
 		e.workers = append(e.workers, newWorker(e, i))
 	}
-	for i, id := range e.plan.TaskIDs() {
-		// By turns within a sub-topology, and on over its end, so that sub-topologies
-		// of one task do not all end up on the first worker.
-		w := e.workers[i%n]
-		w.ids = append(w.ids, id)
-	}
 	for _, s := range e.cfg.Sources {
 		e.sources = append(e.sources, newSourceRunner(e, s))
 	}
@@ -36,6 +30,8 @@ func (e *Engine) makeRunners() {
 	}
 	e.ckpt = newCheckpointer(e)
 	e.trim = newTrimmer(e)
+	e.standbys = newStandbys(e)
+	e.shepherd = newShepherd(e)
 }
 
 // Run restores the tasks' state and works until ctx is done (then it commits,
@@ -61,28 +57,14 @@ func (e *Engine) run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	e.work = work
-	topics := map[string]bool{}
-	var inputs []string
-	for _, s := range e.plan.Subs {
-		for _, in := range s.Inputs {
-			if !topics[in.Topic] {
-				topics[in.Topic] = true
-				inputs = append(inputs, in.Topic)
-			}
-		}
-	}
+	e.mu.Lock()
+	e.cancel = cancel
+	e.mu.Unlock()
 	var err error
-	if e.member, err = e.log.Join(ctx, logclient.MemberConfig{Group: e.topo.Name, Topics: inputs}); err != nil {
+	if e.member, err = e.log.Join(ctx, e.memberConfig()); err != nil {
 		return fmt.Errorf("join group %s: %w", e.topo.Name, err)
 	}
 	defer e.member.Leave(context.Background())
-	if err := e.nextGeneration(ctx); err != nil {
-		return err
-	}
-	if err := e.restoreAll(ctx); err != nil {
-		return err
-	}
-	e.status.setPhase(PhaseRunning)
 
 	var wg sync.WaitGroup
 	spawn := func(f func() error) {
@@ -92,40 +74,39 @@ func (e *Engine) run(ctx context.Context) error {
 			}
 		})
 	}
-	spawn(func() error { return e.followGenerations(work) })
-	spawn(func() error { return e.serve(work) })
+	defer func() { // whatever the end was
+		wg.Wait()
+		e.shepherd.wg.Wait()
+		for _, w := range e.workers {
+			w.release()
+		}
+	}()
+	defer cancel(nil)
+	spawn(func() error { return e.shepherd.run(work) })
 	spawn(func() error { e.ckpt.run(work); return nil })
-	spawn(func() error { return e.trim.run(work) })
+	spawn(func() error { return e.standbys.run(work) })
 	for _, w := range e.workers {
 		spawn(func() error { return w.run(work) })
 	}
-	stopSources, cancelSources := context.WithCancel(work)
-	defer cancelSources()
-	var connected []func() error
-	for _, s := range e.sources {
-		connected = append(connected, func() error { return s.run(stopSources) })
+	if err := await(ctx, work, e.shepherd.first); err != nil {
+		if work.Err() == nil && e.clustered() && !e.cfg.Bounded {
+			err = e.interrupted(ctx, work, err)
+		}
+		cancel(err)
+		return errors.Join(err, e.leaveStuck())
 	}
-	for _, s := range e.sinks {
-		connected = append(connected, func() error { return s.run(work) })
-	}
-	for _, f := range connected {
-		go func() { // not in wg: a connector may never return
-			if err := f(); err != nil {
-				cancel(err)
-			}
-		}()
-	}
-	err = e.conduct(ctx, work, cancelSources)
+	e.status.setPhase(PhaseRunning)
+
+	spawn(func() error { return e.serve(work) })
+	spawn(func() error { return e.trim.run(work) })
+	e.startConnectors(work)
+	err = e.conduct(ctx, work)
 	if err == nil {
 		err = context.Cause(work)
 	}
 	cancel(err)
 	wg.Wait()
-	stuck := e.leaveStuck()
-	for _, w := range e.workers {
-		w.release()
-	}
-	if stuck != nil {
+	if stuck := e.leaveStuck(); stuck != nil {
 		return errors.Join(err, stuck)
 	}
 	return err
@@ -133,24 +114,24 @@ func (e *Engine) run(ctx context.Context) error {
 
 // conduct waits for the end and leads to it: sources first, then the
 // sub-topologies in order, the sinks, the last checkpoints.
-func (e *Engine) conduct(ctx, work context.Context, stopSources func()) error {
+func (e *Engine) conduct(ctx, work context.Context) error {
 	if e.cfg.Bounded {
 		if err := e.awaitSources(ctx, work); err != nil {
-			return e.interrupted(ctx, work, stopSources, err)
+			return e.interrupted(ctx, work, err)
 		}
 		if err := e.drain(ctx, work, true); err != nil {
-			return e.interrupted(ctx, work, stopSources, err)
+			return e.interrupted(ctx, work, err)
 		}
 		return e.finish(ctx, work)
 	}
 	if err := await(ctx, work, nil); err != nil {
-		return e.interrupted(ctx, work, stopSources, err)
+		return e.interrupted(ctx, work, err)
 	}
 	return nil
 }
 
 // interrupted ends a run that was asked to end, or that failed.
-func (e *Engine) interrupted(ctx, work context.Context, stopSources func(), err error) error {
+func (e *Engine) interrupted(ctx, work context.Context, err error) error {
 	if work.Err() != nil {
 		return context.Cause(work)
 	}
@@ -158,7 +139,7 @@ func (e *Engine) interrupted(ctx, work context.Context, stopSources func(), err 
 		return err
 	}
 	e.status.setPhase(PhaseDraining)
-	stopSources()
+	e.stopSources()
 	limit, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	for _, s := range e.sources {
@@ -166,24 +147,54 @@ func (e *Engine) interrupted(ctx, work context.Context, stopSources func(), err 
 			return err
 		}
 	}
-	if err := e.drain(limit, work, false); err != nil && limit.Err() == nil {
-		return err
+	if !e.clustered() { // there, others go on with what is left
+		if err := e.drain(limit, work, false); err != nil && limit.Err() == nil {
+			return err
+		}
 	}
 	return e.finish(ctx, work)
 }
 
+var errNoLastCommit = fmt.Errorf("the last commit did not come about within %v of being asked to stop: what it had is processed again by whoever goes on", drainTimeout)
+
 // finish stops the workers with their last commits and checkpoints, and lets the
 // sinks deliver what was committed: for drainTimeout from the end of ctx on. A
-// bounded run that nobody stops waits for them for good.
+// bounded run that nobody stops waits for them for good, unless the log is gone.
 func (e *Engine) finish(ctx, work context.Context) error {
 	e.status.setPhase(PhaseDraining)
+	shared := e.clustered() && !e.cfg.Bounded
+	for _, s := range e.sinks {
+		if shared { // the other instances deliver what is left
+			s.halt()
+		}
+	}
 	for _, w := range e.workers {
 		w.stop()
 	}
+	last := context.Background()
+	if e.clustered() && !shared {
+		watched, cancel := context.WithCancel(work)
+		defer cancel()
+		go e.failWithoutLog(watched)
+	}
+	if shared { // the brokers may be out of reach
+		var cancel context.CancelFunc
+		last, cancel = context.WithTimeoutCause(last, drainTimeout, errNoLastCommit)
+		defer cancel()
+	}
 	for _, w := range e.workers {
-		if err := await(context.Background(), work, w.stopped); err != nil {
-			return err
+		if err := await(last, work, w.stopped); err != nil {
+			return errors.Join(err, context.Cause(last))
 		}
+	}
+	if shared { // they take over at once
+		e.standbys.stop()
+		if !e.cfg.Cluster.StayOnStop {
+			// First: the others must not take for gone what sinks still have to commit.
+			e.forgetInstance(context.WithoutCancel(ctx))
+		}
+		err := e.member.Leave(context.WithoutCancel(ctx))
+		return errors.Join(err, e.awaitSinks(work))
 	}
 	limit, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -298,12 +309,11 @@ func (e *Engine) drain(ctx, work context.Context, end bool) error {
 		if maxEvent == -1<<63 {
 			continue // no input at all
 		}
-		for _, w := range e.workers {
-			err := w.call(ctx, work, func(t *task.Task) { endTime = max(endTime, t.LastWindowEnd(maxEvent)) })
-			if err != nil {
-				return err
-			}
+		last, err := e.lastWindowEnd(ctx, work, maxEvent)
+		if err != nil {
+			return err
 		}
+		endTime = max(endTime, last)
 		for _, w := range e.workers {
 			w.order(func() { w.endTimes[sub.ID] = endTime })
 		}
@@ -314,6 +324,31 @@ func (e *Engine) drain(ctx, work context.Context, end bool) error {
 		}
 	}
 	return nil
+}
+
+// lastWindowEnd asks all tasks when the last of the windows that hold maxEvent
+// closes. One that is on its way back to its worker is waited for.
+func (e *Engine) lastWindowEnd(ctx, work context.Context, maxEvent int64) (int64, error) {
+	end := int64(-1 << 63)
+	for {
+		changed := e.status.changed()
+		asked := map[plan.TaskID]bool{}
+		for _, w := range e.workers {
+			err := w.call(ctx, work, func(t *task.Task) {
+				asked[t.ID()] = true
+				end = max(end, t.LastWindowEnd(maxEvent))
+			})
+			if err != nil {
+				return 0, err
+			}
+		}
+		if len(asked) == len(e.plan.TaskIDs()) {
+			return end, nil
+		}
+		if err := await(ctx, work, changed); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // setEnds tells the tasks of a sub-topology where their inputs end: where they
@@ -347,54 +382,38 @@ func (e *Engine) endInputs(ctx context.Context, ins []plan.Input) error {
 	return nil
 }
 
+// taskStatuses are those of the tasks that run here, or did before an error of
+// their worker.
 func (e *Engine) taskStatuses() (all []taskStatus) {
 	for _, w := range e.workers {
 		w.mu.Lock()
 		for _, id := range w.ids {
-			all = append(all, w.statuses[id])
+			if s, told := w.statuses[id]; told {
+				all = append(all, s)
+			}
 		}
 		w.mu.Unlock()
 	}
 	return all
 }
 
-// awaitTasks waits until every task's status satisfies ok.
+// awaitTasks waits until every task of the program runs here and its status
+// satisfies ok. On a cluster tasks may come later than the sources do, and go and
+// come back after the session with the group was lost.
 func (e *Engine) awaitTasks(ctx, work context.Context, ok func(taskStatus) bool) error {
 	for {
 		changed := e.status.changed()
-		all := true
+		fit := 0
 		for _, s := range e.taskStatuses() {
-			all = all && ok(s)
+			if ok(s) {
+				fit++
+			}
 		}
-		if all {
+		if fit == len(e.plan.TaskIDs()) {
 			return nil
 		}
 		if err := await(ctx, work, changed); err != nil {
 			return err
 		}
 	}
-}
-
-// followGenerations takes new generations of the group as they come. A worker
-// whose commit was refused for an old one finds the new one when it tries again.
-func (e *Engine) followGenerations(work context.Context) error {
-	for {
-		if err := e.nextGeneration(work); err != nil {
-			if work.Err() != nil || logclient.Classify(err) == logclient.ClassRetryable {
-				return nil
-			}
-			return err
-		}
-	}
-}
-
-func (e *Engine) nextGeneration(ctx context.Context) error {
-	a, err := e.member.Next(ctx)
-	if err != nil {
-		return fmt.Errorf("group %s: %w", e.topo.Name, err)
-	}
-	e.mu.Lock()
-	e.generation = a.Generation
-	e.mu.Unlock()
-	return e.member.Done(a)
 }

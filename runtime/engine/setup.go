@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
 	"github.com/millstream-io/millstream/runtime/internal/plan"
+	"github.com/millstream-io/millstream/runtime/internal/restore"
 	"github.com/millstream-io/millstream/runtime/internal/task"
 )
 
@@ -52,11 +54,59 @@ func (e *Engine) ensure(ctx context.Context) error {
 	}
 	for i, info := range infos {
 		if want := e.specs[i].Partitions; info.Partitions != want {
-			return fmt.Errorf("topic %s has %d partitions, the plan was made for %d: something else has just created it; start again", info.Name, info.Partitions, want)
+			return &logclient.TopicMismatchError{Topic: info.Name, Have: info.Partitions, Expected: want}
 		}
 		e.topicIDs[info.Name] = info.ID
 	}
+	return e.checkRights(ctx, e.internalUses()) // also those that were just made
+}
+
+// internalUses are what the program does with the plan's topics.
+func (e *Engine) internalUses() (uses []logclient.TopicUse) {
+	for _, t := range e.plan.Topics {
+		if t.Kind != plan.External {
+			uses = append(uses, logclient.TopicUse{
+				Topic: t.Name, Write: true, Read: t.Kind != plan.DeadLetters, Delete: t.Kind == plan.Repartition || t.Kind == plan.Changelog,
+			})
+		}
+	}
+	return uses
+}
+
+// checkRights asks, where there is access control, whether this program may do with
+// topics what it will do.
+func (e *Engine) checkRights(ctx context.Context, uses []logclient.TopicUse) error {
+	if c, ok := e.log.(logclient.RightsChecker); ok {
+		return c.CheckRights(ctx, uses)
+	}
 	return nil
+}
+
+// externalUses are what the program does with the user's topics.
+func (e *Engine) externalUses(cut *plan.Cut) []logclient.TopicUse {
+	byName := map[string]*logclient.TopicUse{}
+	use := func(topic string) *logclient.TopicUse {
+		if byName[topic] == nil {
+			byName[topic] = &logclient.TopicUse{Topic: topic}
+		}
+		return byName[topic]
+	}
+	for _, u := range cut.External() {
+		to := use(u.Topic)
+		to.Read, to.Write = to.Read || u.Read, to.Write || u.Written
+	}
+	for _, s := range e.cfg.Sinks {
+		use(s.Topic).Read = true
+	}
+	for _, s := range e.cfg.Sources {
+		to := use(s.Topic)
+		to.Write, to.Delete = true, e.cfg.PurgeSources
+	}
+	var uses []logclient.TopicUse
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		uses = append(uses, *byName[name])
+	}
+	return uses
 }
 
 // externalSpecs are the user's topics: those of sources and sinks of the topology
@@ -71,6 +121,9 @@ func (e *Engine) externalSpecs(ctx context.Context, cut *plan.Cut) ([]logclient.
 	}
 	for _, s := range e.cfg.Sources {
 		want[s.Topic] = s.Partitions
+	}
+	if err := e.checkRights(ctx, e.externalUses(cut)); err != nil {
+		return nil, err
 	}
 	names := slices.Sorted(maps.Keys(want))
 	have, err := e.log.Describe(ctx, names)
@@ -114,98 +167,63 @@ func (e *Engine) externalSpecs(ctx context.Context, cut *plan.Cut) ([]logclient.
 	return specs, nil
 }
 
-// Keys of the positions topic beside the tasks'.
-const (
-	keyFingerprint = "fingerprint"
-	keySource      = "source/"
-	keyEphemeral   = "ephemeral-source/" // see connectors.Ephemeral
-)
-
-// positions are the latest records of the positions topic.
-type positions map[string][]byte
-
-// readPositions reads what is committed in the positions topic.
-func (e *Engine) readPositions(ctx context.Context) (positions, error) {
-	found := positions{}
-	if !e.started {
-		return found, nil
-	}
-	err := e.scanPositions(ctx, false, func(key, value []byte) { found[string(key)] = append([]byte(nil), value...) })
-	return found, err
-}
-
-// scanPositions reads the positions topic to its end.
-func (e *Engine) scanPositions(ctx context.Context, uncommitted bool, fn func(key, value []byte)) error {
-	return scanPositions(ctx, e.log, e.plan.App, uncommitted, fn)
-}
-
-// endOldTransactions opens every transactional id that an earlier run may have
-// used, which ends its transactions now: nothing may hang when positions and
-// changelogs are read (I3).
-func (e *Engine) endOldTransactions(ctx context.Context) error {
-	known, err := e.knownIDs(ctx)
-	if err != nil {
-		return err
-	}
-	e.txnIDs = known
-	return endTransactions(ctx, e.log, known)
-}
-
-// knownIDs are the transactional ids of this run and of all before it. It reads
-// uncommitted records too: those that hang are what it is for.
-func (e *Engine) knownIDs(ctx context.Context) ([]string, error) {
-	ids := map[string]bool{string(e.startID()): true}
-	for n := range e.cfg.Workers {
-		ids[string(e.workerID(n))] = true
-	}
-	for _, s := range e.cfg.Sources {
-		ids[string(e.sourceID(s.Name))] = true
-	}
-	for _, s := range e.cfg.Sinks {
-		ids[string(e.sinkID(s.Name))] = true
-	}
-	for _, id := range plantedIDs(e) {
-		ids[id] = true
-	}
-	ids[string(deadLettersID(e.topo.Name))] = true
-	infos, err := e.log.Describe(ctx, []string{plan.PositionsTopic(e.topo.Name)})
-	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", err)
-	}
-	if e.started = infos[0].Partitions > 0; e.started {
-		err = recordedIDs(ctx, e.log, e.topo.Name, ids)
-	}
-	return slices.Sorted(maps.Keys(ids)), err
-}
-
 // taskStart is where a task goes on.
 type taskStart struct {
-	last *task.PositionRecord
-	from map[record.TopicPartition]record.Offset
+	position []byte // its position record as it is written; nil if there is none
+	last     *task.PositionRecord
+	from     map[record.TopicPartition]record.Offset
+	verdict  *restore.Verdict // on its local state, if that was judged already
 }
 
-// startOf finds where a task goes on, and checks that the group's offsets and
-// the position record agree: one transaction wrote both.
-func (e *Engine) startOf(ctx context.Context, id plan.TaskID, inputs []record.TopicPartition, ps positions) (*taskStart, error) {
+// taskStarts finds where tasks go on: first the group's offsets, for which
+// transactions that are being committed are waited out, then the positions topic,
+// which has their records by then; one transaction wrote both.
+func (e *Engine) taskStarts(ctx context.Context, ids []plan.TaskID) (map[plan.TaskID]*taskStart, error) {
+	var inputs []record.TopicPartition
+	for _, id := range ids {
+		inputs = append(inputs, e.inputsOf(id)...)
+	}
 	committed, err := e.member.Committed(ctx, inputs)
 	if err != nil {
 		return nil, fmt.Errorf("fetch committed offsets: %w", err)
 	}
-	starts, err := e.log.Offsets(ctx, inputs, logclient.At{Kind: logclient.AtStart})
+	begins := map[record.TopicPartition]record.Offset{}
+	found, err := e.log.Offsets(ctx, inputs, logclient.At{Kind: logclient.AtStart})
+	if err != nil {
+		return nil, fmt.Errorf("look up where inputs begin: %w", err)
+	}
+	for i, tp := range inputs {
+		begins[tp] = found[i].Offset
+	}
+	ps, err := e.readPositions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &taskStart{from: map[record.TopicPartition]record.Offset{}}
-	if b, ok := ps[task.PositionKey(id)]; ok {
-		if s.last, err = task.DecodePosition(b); err != nil {
+	starts := map[plan.TaskID]*taskStart{}
+	for _, id := range ids {
+		if starts[id], err = e.startOf(id, ps, committed, begins); err != nil {
+			return nil, err
+		}
+	}
+	return starts, nil
+}
+
+// startOf is where one task goes on; the group's offsets and the position record
+// must agree.
+func (e *Engine) startOf(id plan.TaskID, ps positions, committed map[record.TopicPartition]logclient.Position, begins map[record.TopicPartition]record.Offset) (*taskStart, error) {
+	s := &taskStart{from: map[record.TopicPartition]record.Offset{}, position: ps[task.PositionKey(id)]}
+	if s.position != nil {
+		var err error
+		if s.last, err = task.DecodePosition(s.position); err != nil {
 			return nil, fmt.Errorf("topic %s, task %v: %w", plan.PositionsTopic(e.plan.App), id, err)
 		}
 	}
-	for i, tp := range inputs {
-		group, recorded := record.NoOffset, record.NoOffset
-		if p, ok := committed[tp]; ok {
-			group = p.Offset
+	for _, tp := range e.inputsOf(id) {
+		group, known := committed[tp]
+		if !known {
+			group.Offset = record.NoOffset
 		}
+		recorded := record.NoOffset
 		if s.last != nil {
 			for _, in := range s.last.Inputs {
 				if in.Topic == tp.Topic && in.Partition == tp.Partition {
@@ -213,13 +231,31 @@ func (e *Engine) startOf(ctx context.Context, id plan.TaskID, inputs []record.To
 				}
 			}
 		}
-		if group != recorded && e.log.CleanStart() {
-			return nil, &PositionError{Task: id.String(), Topic: tp.Topic, Partition: int32(tp.Partition), Group: int64(group), Committed: int64(recorded)}
+		from, ok := e.goesOn(group, known, recorded)
+		if !ok && e.log.CleanStart() {
+			return nil, &PositionError{Task: id.String(), Topic: tp.Topic, Partition: int32(tp.Partition), Group: int64(group.Offset), Committed: int64(recorded)}
 		}
-		s.from[tp] = recorded
-		if recorded == record.NoOffset {
-			s.from[tp] = starts[i].Offset
+		s.from[tp] = from
+		if from == record.NoOffset {
+			s.from[tp] = begins[tp]
 		}
 	}
 	return s, nil
+}
+
+// classifyHere is classify for an error of tasks that this instance takes for its
+// own. Offsets that do not fit, and records that are gone, are the end of a run. But
+// on a cluster they are also what an instance sees whose tasks are another's by now,
+// before it hears so: that one commits, and trims what it has read. So they are
+// believed once the group confirms that nobody else can have had the tasks.
+func (e *Engine) classifyHere(ctx context.Context, err error) logclient.Class {
+	var differs *PositionError
+	var gone *logclient.OffsetOutOfRangeError
+	if e.clustered() && (errors.As(err, &differs) || errors.As(err, &gone)) {
+		if doubt := e.member.Confirm(ctx); doubt != nil {
+			e.logger.Info("what looks wrong may be another instance's work", "err", err, "doubt", doubt)
+			return logclient.ClassRebalanced
+		}
+	}
+	return classify(err)
 }

@@ -32,7 +32,7 @@ func (s *sinkRunner) deliver(work context.Context) error {
 		if s.limits.MaxRecords > 0 {
 			to = min(to, from+s.limits.MaxRecords)
 		}
-		if done, err := s.write(work, p.records[from:to]); !done {
+		if done, err := s.write(p.records[from:to]); !done {
 			s.aside = s.aside[:0] // of records that come again
 			return err
 		}
@@ -44,16 +44,16 @@ func (s *sinkRunner) deliver(work context.Context) error {
 			}
 			s.due = time.Now().Add(s.e.cfg.CommitInterval) // for what follows
 		}
-		if work.Err() != nil {
-			return nil
+		if s.tenure.wait.Err() != nil {
+			return nil // what is left of the poll is read again
 		}
 	}
 	return nil
 }
 
 // write hands records to the connector until each is acknowledged or put aside:
-// then it is done. It is not if work ends before that, or with an error.
-func (s *sinkRunner) write(work context.Context, records []connectors.Record) (done bool, err error) {
+// then it is done. It is not if the sink has to let go before that, or with an error.
+func (s *sinkRunner) write(records []connectors.Record) (done bool, err error) {
 	s.left = append(s.left[:0], records...)
 	s.tries = append(s.tries[:0], make([]int, len(records))...)
 	left := s.left
@@ -65,7 +65,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) (d
 		}
 		s.state.inFlight(n)
 		began := time.Now()
-		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(work, left[:n]) })
+		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Write(s.tenure.write, left[:n]) })
 		if err == errLeft {
 			return false, err
 		}
@@ -76,7 +76,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) (d
 		case o.err == nil:
 			s.retry.progressed()
 			continue
-		case work.Err() != nil:
+		case s.tenure.wait.Err() != nil:
 			return false, nil
 		case len(o.again) < n:
 			s.retry.progressed()
@@ -87,7 +87,7 @@ func (s *sinkRunner) write(work context.Context, records []connectors.Record) (d
 			s.gaveUp(took, o.err)
 			return false, s.fatal(&left[0], o.err)
 		case again && !alone:
-			if !s.await(work, took, wait, o.err) {
+			if !s.await(took, wait, o.err) {
 				return false, nil
 			}
 		case alone || len(left) == 1:

@@ -16,44 +16,53 @@ import (
 // sinkRunner runs one sink connector on a goroutine of its own: what is
 // committed in its topic goes out (sink_write.go), then its offsets are
 // committed in the group "<app>-sink-<name>", with the dead letters, in one
-// transaction. A restart writes again what came after the last commit.
+// transaction. A restart writes again what came after the last commit. Which
+// partitions it has is told in sink_group.go.
 type sinkRunner struct {
 	e     *Engine
 	cfg   Sink
 	state connectorState
 	info  logclient.TopicInfo
-	tps   []record.TopicPartition
 
-	member     logclient.Member
-	generation logclient.Generation
-	reader     logclient.Reader
-	writer     logclient.Writer
+	reader  logclient.Reader
+	writer  logclient.Writer
+	resumed bool                 // the reader stands where the positions are
+	others  []logclient.Instance // of the group, this one among them
+	gone    map[string]int64     // instances whose transactions were ended: when they had started
+	told    chan struct{}        // there is news
 
 	limits  connectors.Limits
 	retry   retrier
 	polled  polled
-	left    []connectors.Record // scratch of write: the records in its hands, and
-	tries   []int               // how often each was tried
-	aside   []asideRecord       // to become dead letters at the commit
-	next    logclient.Positions // written, to be committed
-	due     time.Time           // of the commit; zero if there is nothing to commit
+	left    []connectors.Record                     // scratch of write: the records in its hands, and
+	tries   []int                                   // how often each was tried
+	aside   []asideRecord                           // to become dead letters at the commit
+	next    logclient.Positions                     // written, to be committed
+	due     time.Time                               // of the commit; zero if there is nothing to commit
+	last    map[record.TopicPartition]record.Offset // where it ends, once it drains
 	ended   chan struct{}
 	gate    gate
 	drained bool // everything was written that was there
 
 	mu        sync.Mutex
 	draining  bool
+	stopping  bool
 	interrupt context.CancelFunc
-	committed map[record.TopicPartition]record.Offset
+	committed map[record.TopicPartition]record.Offset // of those in owned, once they are known
+	owned     []record.TopicPartition                 // in order
+	tenure    *tenure                                 // replaced by the sink's goroutine only
+	member    logclient.Member                        // likewise
+	unfollow  func()                                  // likewise
+	adopted   bool                                    // owned is of this membership
+	news      *logclient.Assignment                   // not adopted yet
+	refused   error                                   // by the group
 }
 
 func newSinkRunner(e *Engine, c Sink) *sinkRunner {
 	s := &sinkRunner{
 		e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry},
 		ended: make(chan struct{}), gate: newGate(), committed: map[record.TopicPartition]record.Offset{},
-	}
-	for p := range s.info.Partitions {
-		s.tps = append(s.tps, record.TopicPartition{Topic: c.Topic, Partition: record.Partition(p)})
+		gone: map[string]int64{}, told: make(chan struct{}, 1), tenure: newTenure(context.Background()),
 	}
 	s.state.init(c.Name, c.Topic)
 	s.state.publish = func() {
@@ -81,11 +90,24 @@ func (s *sinkRunner) positions() map[record.TopicPartition]record.Offset {
 	return maps.Clone(s.committed)
 }
 
-// run works until the sink has drained or work is done. Errors of the
+// start runs the sink until it has ended.
+func (s *sinkRunner) start(work context.Context) {
+	s.mu.Lock()
+	s.renew(work)
+	s.mu.Unlock()
+	leave := s.gate.enter()
+	go func() { // awaited by its gate only: a connector may never return
+		defer leave()
+		if err := s.run(work); err != nil {
+			s.e.fail(err)
+		}
+	}()
+}
+
+// run works until the sink has drained, is stopped, or work is done. Errors of the
 // connector are tried again as its policy says; those of the log, which are no
 // fault of the connector, from the last commit on for as long as it takes.
 func (s *sinkRunner) run(work context.Context) (err error) {
-	defer close(s.gate.gone)
 	defer func() {
 		if err != nil {
 			s.state.end(err)
@@ -99,7 +121,9 @@ func (s *sinkRunner) run(work context.Context) (err error) {
 			s.e.logger.Warn("close sink", "sink", s.cfg.Name, "err", closed)
 		}
 	}()
-	if err := s.open(work); err != nil || work.Err() != nil {
+	defer s.leaveGroup()
+	over := func() bool { return work.Err() != nil || s.isStopping() }
+	if err := s.open(work); err != nil || over() {
 		return err
 	}
 	log := retrier{policy: logRetry}
@@ -112,21 +136,33 @@ func (s *sinkRunner) run(work context.Context) (err error) {
 			return nil
 		case errors.As(err, &mine):
 			return err
-		case work.Err() != nil:
+		case over():
 			return nil
 		case s.deleted(err):
 			continue
 		}
-		if c := logclient.Classify(err); c == logclient.ClassFatal || c == logclient.ClassFenced {
+		if s.final(err) {
 			return fmt.Errorf("sink %s: %w", s.cfg.Name, err)
 		}
 		wait, _ := log.failed(time.Now(), err)
 		s.e.logger.Warn("sink goes back to its last commit", "sink", s.cfg.Name, "err", err)
 		s.state.retrying(err, log.attempts, wait)
-		if !pause(work, wait) {
+		if !pause(s.tenure.wait, wait) && over() {
 			return nil
 		}
 	}
+}
+
+// final reports whether an error of the log ends the run. Where the group itself
+// refuses the member, another process has its name; a member that the group has
+// forgotten joins anew.
+func (s *sinkRunner) final(err error) bool {
+	_, refused := s.heard()
+	if refused != nil {
+		s.leaveGroup()
+	}
+	class := logclient.Classify(err)
+	return class == logclient.ClassFatal || class == logclient.ClassFenced && (refused != nil || !s.e.fenced(err))
 }
 
 // connectorError is an error of a connector itself that ends the run.
@@ -146,7 +182,7 @@ func (s *sinkRunner) deleted(err error) bool {
 func (s *sinkRunner) open(work context.Context) error {
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("sink", s.cfg.Name))
 	for {
-		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Open(work, sc) })
+		err := s.gate.call("sink "+s.cfg.Name, func() error { return s.cfg.Sink.Open(s.tenure.write, sc) })
 		switch {
 		case err == nil:
 			s.retry.progressed()
@@ -154,7 +190,7 @@ func (s *sinkRunner) open(work context.Context) error {
 				s.limits = l.Limits()
 			}
 			return nil
-		case work.Err() != nil:
+		case s.tenure.wait.Err() != nil:
 			return nil
 		}
 		if s.gate.call("sink "+s.cfg.Name, s.cfg.Sink.Close) == errLeft { // the next Open begins anew
@@ -167,19 +203,20 @@ func (s *sinkRunner) open(work context.Context) error {
 			s.state.failedAttempt()
 			return &connectorError{fmt.Errorf("sink %s: %w", s.cfg.Name, err)}
 		}
-		if !s.await(work, 0, wait, err) {
+		if !s.await(0, wait, err) {
 			return nil
 		}
 	}
 }
 
-// await tells of a failed attempt and waits for the next one.
-func (s *sinkRunner) await(work context.Context, took, wait time.Duration, err error) bool {
+// await tells of a failed attempt and waits for the next one; false if the sink
+// has to let go meanwhile.
+func (s *sinkRunner) await(took, wait time.Duration, err error) bool {
 	s.attempted(0, 0, took, err)
 	s.lag()
 	s.state.retrying(err, s.retry.attempts, wait)
 	s.e.logger.Warn("sink failed, to be tried again", "sink", s.cfg.Name, "attempts", s.retry.attempts, "wait", wait.Round(time.Millisecond), "err", err)
-	if !pause(work, wait) {
+	if !pause(s.tenure.wait, wait) {
 		return false
 	}
 	s.state.tried()
@@ -202,54 +239,39 @@ func (s *sinkRunner) close() {
 	if s.writer != nil {
 		s.writer.Close()
 	}
-	if s.member != nil {
-		s.member.Leave(context.Background())
-	}
-	s.reader, s.writer, s.member = nil, nil, nil
+	s.reader, s.writer = nil, nil
 }
 
-// begin opens the sink's group, reader and writer at the committed offsets.
+// begin opens the sink's writer and reader and joins its group; adopt does the rest.
 func (s *sinkRunner) begin(work context.Context) (err error) {
-	if s.writer, err = s.e.log.Writer(work, s.e.sinkID(s.cfg.Name), logclient.WriterConfig{}); err != nil {
+	s.forget()
+	s.resumed = false
+	if err := s.join(work); err != nil {
 		return err
 	}
-	if s.member, err = s.e.log.Join(work, logclient.MemberConfig{Group: s.group(), Topics: []string{s.cfg.Topic}}); err != nil {
+	if s.writer, err = s.e.log.Writer(work, s.e.sinkID(s.cfg.Name), s.e.writerConfig(s.member.Generation)); err != nil {
 		return err
 	}
-	a, err := s.member.Next(work)
-	if err != nil {
-		return err
-	}
-	s.generation = a.Generation
-	from, err := s.from(work)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.committed = maps.Clone(from)
-	s.mu.Unlock()
-	if s.reader, err = s.e.log.Reader(logclient.ReaderConfig{}); err != nil {
-		return err
-	}
-	s.reader.Assign(from)
-	s.next, s.due, s.aside = logclient.Positions{}, time.Time{}, nil
-	s.polled.reset()
-	return nil
+	s.reader, err = s.e.log.Reader(logclient.ReaderConfig{})
+	return err
 }
 
 // from is where the sink goes on: at its committed offsets, or where the
 // partitions begin now.
 func (s *sinkRunner) from(work context.Context) (map[record.TopicPartition]record.Offset, error) {
-	committed, err := s.member.Committed(work, s.tps)
-	if err != nil {
-		return nil, err
-	}
-	starts, err := s.e.log.Offsets(work, s.tps, logclient.At{Kind: logclient.AtStart})
-	if err != nil {
-		return nil, err
-	}
 	from := map[record.TopicPartition]record.Offset{}
-	for i, tp := range s.tps {
+	if len(s.owned) == 0 {
+		return from, nil
+	}
+	committed, err := s.member.Committed(work, s.owned)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := s.e.log.Offsets(work, s.owned, logclient.At{Kind: logclient.AtStart})
+	if err != nil {
+		return nil, err
+	}
+	for i, tp := range s.owned {
 		from[tp] = starts[i].Offset
 		p, ok := committed[tp]
 		if !ok {
@@ -274,6 +296,10 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 	if err := s.begin(work); err != nil {
 		return err
 	}
+	at, err := s.adopt(work)
+	if err != nil || at == nil {
+		return err
+	}
 	s.state.running()
 	defer func() {
 		var mine *connectorError
@@ -281,9 +307,15 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 			err = errors.Join(err, s.commit(work))
 		}
 	}()
-	at := s.positions()
 	for {
-		ctx, cancel, draining := s.pollContext(work)
+		moved, err := s.adopt(work)
+		switch {
+		case err != nil || s.isStopping() || work.Err() != nil:
+			return err
+		case moved != nil:
+			at = moved
+		}
+		ctx, cancel, draining := s.pollContext()
 		if draining {
 			done, err := s.reached(work, at)
 			if done || err != nil {
@@ -300,7 +332,7 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 		if err := s.polled.take(batches, at, s.cfg.Name); err != nil {
 			return err
 		}
-		if err := s.deliver(work); err != nil || work.Err() != nil {
+		if err := s.deliver(work); err != nil {
 			return err
 		}
 		if !s.due.IsZero() && !time.Now().Before(s.due) {
@@ -312,16 +344,16 @@ func (s *sinkRunner) once(work context.Context, log *retrier) (err error) {
 	}
 }
 
-func (s *sinkRunner) pollContext(work context.Context) (context.Context, context.CancelFunc, bool) {
+func (s *sinkRunner) pollContext() (context.Context, context.CancelFunc, bool) {
 	var ctx context.Context
 	var cancel context.CancelFunc
-	if s.due.IsZero() {
-		ctx, cancel = context.WithCancel(work)
-	} else {
-		ctx, cancel = context.WithDeadline(work, s.due)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.due.IsZero() {
+		ctx, cancel = context.WithCancel(s.tenure.wait)
+	} else {
+		ctx, cancel = context.WithDeadline(s.tenure.wait, s.due)
+	}
 	s.interrupt = cancel
 	if s.draining {
 		s.interrupt = nil
@@ -329,14 +361,30 @@ func (s *sinkRunner) pollContext(work context.Context) (context.Context, context
 	return ctx, cancel, s.draining
 }
 
-// reached reports whether everything is written that was committed by now.
+// reached reports whether everything is written that was committed by now, of all
+// partitions: the group may not have dealt them out yet. On a cluster a commit is
+// acknowledged before its markers are written, so there the topic must be read to
+// where it ended at first.
 func (s *sinkRunner) reached(work context.Context, at map[record.TopicPartition]record.Offset) (bool, error) {
-	ends, err := s.e.log.Offsets(work, s.tps, logclient.At{Kind: logclient.AtStable})
-	if err != nil {
-		return false, err
+	if len(s.owned) < int(s.info.Partitions) {
+		return false, nil
 	}
-	for i, tp := range s.tps {
-		if at[tp] < ends[i].Offset {
+	if s.last == nil || !s.e.clustered() {
+		last := logclient.AtStable
+		if s.e.clustered() {
+			last = logclient.AtEnd
+		}
+		ends, err := s.e.log.Offsets(work, s.owned, logclient.At{Kind: last})
+		if err != nil {
+			return false, err
+		}
+		s.last = map[record.TopicPartition]record.Offset{}
+		for i, tp := range s.owned {
+			s.last[tp] = ends[i].Offset
+		}
+	}
+	for _, tp := range s.owned {
+		if at[tp] < s.last[tp] {
 			return false, nil
 		}
 	}
@@ -359,13 +407,22 @@ func (s *sinkRunner) commitNow(ctx context.Context) error {
 		defer cancel()
 		ctx = last
 	}
-	for i := range s.aside {
-		if err := putAside(s.writer, s.e.topo.Name, s.aside[i].record, s.aside[i].letter); err != nil {
-			return fmt.Errorf("dead letter: %w", err)
+	err := s.commitOnce(ctx)
+	// A generation that is over says nothing about the partitions: they are the
+	// sink's until the group tells that they were lost, or until Done.
+	again := retrier{policy: logRetry}
+	for s.e.clustered() && logclient.Classify(err) == logclient.ClassRebalanced && !s.isLost() {
+		wait, _ := again.failed(time.Now(), err)
+		if !pause(s.tenure.write, wait) || s.isLost() {
+			break
 		}
+		if aborted := s.writer.Abort(ctx); aborted != nil {
+			return errors.Join(err, aborted)
+		}
+		err = s.commitOnce(ctx)
 	}
-	if _, err := s.writer.Commit(ctx, s.next, s.generation); err != nil {
-		return fmt.Errorf("commit offsets: %w", err)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	for tp, p := range s.next {
@@ -386,6 +443,18 @@ func (s *sinkRunner) commitNow(ctx context.Context) error {
 	return nil
 }
 
+func (s *sinkRunner) commitOnce(ctx context.Context) error {
+	for i := range s.aside {
+		if err := putAside(s.writer, s.e.topo.Name, s.aside[i].record, s.aside[i].letter); err != nil {
+			return fmt.Errorf("dead letter: %w", err)
+		}
+	}
+	if _, err := s.writer.Commit(ctx, s.next, s.member.Generation()); err != nil {
+		return fmt.Errorf("commit offsets: %w", err)
+	}
+	return nil
+}
+
 // lag measures how far the committed offsets are behind.
 func (s *sinkRunner) lag() {
 	if s.reader == nil {
@@ -393,7 +462,7 @@ func (s *sinkRunner) lag() {
 	}
 	var lag int64
 	s.mu.Lock()
-	for _, tp := range s.tps {
+	for _, tp := range s.owned {
 		lag += max(0, int64(s.reader.End(tp)-s.committed[tp]))
 	}
 	s.mu.Unlock()

@@ -4,24 +4,53 @@ import "time"
 
 // Snapshot is an engine at one moment, as of the last commits.
 type Snapshot struct {
-	Name    string           `json:"name"`
-	Phase   Phase            `json:"phase"`
-	Error   string           `json:"error,omitempty"`
-	Workers int              `json:"workers"`
-	Tasks   []TaskSnapshot   `json:"tasks"`
-	Sources []SourceSnapshot `json:"sources,omitempty"`
-	Sinks   []SinkSnapshot   `json:"sinks,omitempty"`
-	Totals  Totals           `json:"totals"`
+	Name    string         `json:"name"`
+	Phase   Phase          `json:"phase"`
+	Error   string         `json:"error,omitempty"`
+	Workers int            `json:"workers"`
+	Tasks   []TaskSnapshot `json:"tasks"`
+	// Standbys are the tasks of other instances whose state is copied here.
+	Standbys []StandbySnapshot `json:"standbys,omitempty"`
+	Sources  []SourceSnapshot  `json:"sources,omitempty"`
+	Sinks    []SinkSnapshot    `json:"sinks,omitempty"`
+	Totals   Totals            `json:"totals"`
 }
 
 // TaskSnapshot is one task.
 type TaskSnapshot struct {
 	ID           string          `json:"id"` // "<sub-topology>_<partition>"
-	Worker       int             `json:"worker"`
+	Phase        string          `json:"phase"`
+	Worker       int             `json:"worker"` // -1 while it is restored
 	StreamTimeMS int64           `json:"stream_time_ms"`
 	Positions    []Position      `json:"positions"`
 	Stores       []StoreSnapshot `json:"stores,omitempty"`
 	Checkpoint   time.Time       `json:"checkpoint,omitzero"` // of the last finished one
+	// Restore is how far the restore of its stores is, while it is restored.
+	Restore *RestoreSnapshot `json:"restore,omitempty"`
+}
+
+// Phases of a task.
+const (
+	TaskRestoring = "restoring" // its stores are brought to the last commit
+	TaskRunning   = "running"
+)
+
+// RestoreSnapshot is how far the replay of changelogs is, in records by offsets,
+// and how many bytes of keys and values that were.
+type RestoreSnapshot struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+	Bytes int64 `json:"bytes"`
+}
+
+// StandbySnapshot is the copy of another instance's task.
+type StandbySnapshot struct {
+	ID         string    `json:"id"`
+	Lag        int64     `json:"lag"`     // records of its changelogs that the copy is behind
+	Records    int64     `json:"records"` // replayed since it is followed
+	Bytes      int64     `json:"bytes"`
+	Checkpoint time.Time `json:"checkpoint,omitzero"` // of the last finished one
+	Error      string    `json:"error,omitempty"`     // why it is not followed at the moment
 }
 
 // Position is the committed offset of one input partition: the next to read.
@@ -45,7 +74,7 @@ type StoreSnapshot struct {
 type ConnectorSnapshot struct {
 	Name        string    `json:"name"`
 	Topic       string    `json:"topic"`
-	State       string    `json:"state"` // opening, running, retrying, ended, stopped, failed
+	State       string    `json:"state"` // opening, running, retrying, ended, stopped, elsewhere, failed
 	Since       time.Time `json:"since,omitzero"`
 	Records     int64     `json:"records"`
 	Bytes       int64     `json:"bytes"` // of keys and values
@@ -86,6 +115,9 @@ type Totals struct {
 	Checkpoints      int64 `json:"checkpoints"`
 	ChangelogRecords int64 `json:"changelog_records"`
 	Restored         int64 `json:"restored_records"` // replayed from changelogs at start
-	Rebuilt          int64 `json:"rebuilt_tasks"`    // whose local state was unusable
-	StateBytes       int64 `json:"state_bytes"`      // of the local database
+	RestoredBytes    int64 `json:"restored_bytes"`   // of their keys and values
+	StandbyRecords   int64 `json:"standby_records"`  // replayed for copies of other instances' tasks
+	StandbyBytes     int64 `json:"standby_bytes"`
+	Rebuilt          int64 `json:"rebuilt_tasks"` // whose local state was unusable
+	StateBytes       int64 `json:"state_bytes"`   // of the local database
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
@@ -15,7 +16,8 @@ import (
 const sourceCommitBytes = 16 << 20
 
 // sourceRunner runs one source connector on a goroutine of its own: what it
-// read, and the position after that, in one transaction (source_commit.go).
+// read, and the position after that, in one transaction (source_commit.go). When
+// it runs is told in source_lives.go.
 type sourceRunner struct {
 	e      *Engine
 	cfg    Source
@@ -26,12 +28,20 @@ type sourceRunner struct {
 	batch  connectors.Batch
 	opened bool // once, in this run
 	retry  retrier
+	known  positionsView
 
 	records, bytes, dead int64 // of the open transaction
 	size                 int64 // of what the open transaction holds
 	began                time.Time
-	ended                chan struct{}
 	gate                 gate
+
+	mu       sync.Mutex
+	wanted   bool               // here, by the assignment
+	allowed  bool               // by the run
+	stopped  bool               // for the rest of the run
+	finished bool               // its input is over
+	cancel   context.CancelFunc // of the life under way; nil: there is none
+	ended    chan struct{}      // closed when nothing will follow in this run
 }
 
 func newSourceRunner(e *Engine, c Source) *sourceRunner {
@@ -45,18 +55,12 @@ func newSourceRunner(e *Engine, c Source) *sourceRunner {
 	return s
 }
 
-// run reads until the source has ended or ctx is done; both end with a commit.
-// After an error of the connector, or of the log, the source is opened again
-// where the last commit stood: for the connector as its policy says, for the
-// log for as long as it takes.
-func (s *sourceRunner) run(ctx context.Context) (err error) {
-	defer close(s.gate.gone)
-	defer func() {
-		s.state.end(err)
-		if err == nil {
-			close(s.ended) // a failure is not an end: who waits gets it from work
-		}
-	}()
+// run is one life of the source: it reads until its input is over or ctx is done;
+// both end with a commit. After an error of the connector, or of the log, the
+// source is opened again where the last commit stood: for the connector as its
+// policy says, for the log for as long as it takes.
+func (s *sourceRunner) run(ctx context.Context) error {
+	s.state.opening()
 	log := retrier{policy: logRetry}
 	for {
 		err := s.once(ctx, &log)
@@ -78,9 +82,12 @@ func (s *sourceRunner) run(ctx context.Context) (err error) {
 		case ctx.Err() != nil && class != logclient.ClassFatal:
 			return nil
 		default:
-			again = class != logclient.ClassFatal && class != logclient.ClassFenced
+			again = class != logclient.ClassFatal && class != logclient.ClassFenced || s.e.fenced(err)
 		}
 		wait, more := retry.failed(time.Now(), err)
+		if s.e.fenced(err) {
+			wait = max(wait, fencedWait)
+		}
 		if !again || !more {
 			return fmt.Errorf("source %s: %w", s.cfg.Name, err)
 		}
@@ -99,8 +106,9 @@ func (s *sourceRunner) run(ctx context.Context) (err error) {
 // once is the source's life between two errors.
 func (s *sourceRunner) once(ctx context.Context, log *retrier) (err error) {
 	// The last commit happens after ctx is done.
-	lasting := context.WithoutCancel(ctx)
-	if s.writer, err = s.e.log.Writer(lasting, s.e.sourceID(s.cfg.Name), logclient.WriterConfig{}); err != nil {
+	lasting, cancel := outlasting(ctx, abortTimeout)
+	defer cancel()
+	if s.writer, err = s.e.log.Writer(ctx, s.e.sourceID(&s.cfg), s.e.writerConfig(nil)); err != nil {
 		return err
 	}
 	defer s.writer.Close()
@@ -128,7 +136,8 @@ func (s *sourceRunner) once(ctx context.Context, log *retrier) (err error) {
 		}
 		// A canceled source says itself when it has handed over what it holds.
 		waited := errors.Is(readErr, context.DeadlineExceeded)
-		ended := errors.Is(readErr, io.EOF) || ctx.Err() != nil && readErr != nil && !waited
+		over := errors.Is(readErr, io.EOF)
+		ended := over || ctx.Err() != nil && readErr != nil && !waited
 		failed := readErr != nil && !ended && !waited
 		if s.due() || ended || failed {
 			if err := s.commit(lasting); err != nil {
@@ -139,19 +148,29 @@ func (s *sourceRunner) once(ctx context.Context, log *retrier) (err error) {
 		if failed {
 			return &connectorError{readErr}
 		}
+		if over {
+			s.mu.Lock()
+			s.finished = true
+			s.mu.Unlock()
+		}
 		if ended {
 			return nil
 		}
 	}
 }
 
-// open opens the connector where its last committed position says.
+// open opens the connector where its last committed position says. The writer is
+// open, so no other life of the source commits any more. Positions are read to the
+// end of their topic, past the transactions that are open there: those of others
+// end soon, those of instances that are gone are ended.
 func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
-	ps, err := s.e.readPositions(ctx)
-	if err != nil {
+	if err := s.e.endGone(ctx, s.e.assigned().Instances); err != nil {
 		return nil, err
 	}
-	if b := ps[s.positionKey()]; len(b) > 0 {
+	if err := s.known.catchUp(ctx, s.e); err != nil {
+		return nil, err
+	}
+	if b := s.known.snapshot()[s.positionKey()]; len(b) > 0 {
 		position = b[1:]
 	}
 	sc := s.e.connectorContext(s.cfg.Name, s.info, s.e.logger.With("source", s.cfg.Name))
@@ -164,12 +183,17 @@ func (s *sourceRunner) open(ctx context.Context) (position []byte, err error) {
 
 // positionKey is where a source's position is recorded. Those of ephemeral
 // sources stand apart, so that they do not cover one that a source of another
-// kind left under the same name and will need again.
+// kind left under the same name and will need again; and for each instance by
+// itself, because they all run.
 func (s *sourceRunner) positionKey() string {
-	if _, ok := s.cfg.Source.(connectors.Ephemeral); ok {
+	switch {
+	case !ephemeral(&s.cfg):
+		return keySource + s.cfg.Name
+	case s.e.clustered():
+		return keyEphemeral + s.e.instance + "/" + s.cfg.Name
+	default:
 		return keyEphemeral + s.cfg.Name
 	}
-	return keySource + s.cfg.Name
 }
 
 // read waits for records, but not longer than the open transaction may wait.

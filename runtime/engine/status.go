@@ -57,11 +57,16 @@ func (s *status) count(f func(t *Totals)) {
 	f(&s.totals)
 }
 
-func (s *status) committed()           { s.count(func(t *Totals) { t.Commits++ }) }
-func (s *status) aborted()             { s.count(func(t *Totals) { t.Aborts++ }) }
-func (s *status) checkpointed()        { s.count(func(t *Totals) { t.Checkpoints++ }) }
-func (s *status) rebuilt()             { s.count(func(t *Totals) { t.Rebuilt++ }) }
-func (s *status) restored(n int64)     { s.count(func(t *Totals) { t.Restored += n }) }
+func (s *status) committed()    { s.count(func(t *Totals) { t.Commits++ }) }
+func (s *status) aborted()      { s.count(func(t *Totals) { t.Aborts++ }) }
+func (s *status) checkpointed() { s.count(func(t *Totals) { t.Checkpoints++ }) }
+func (s *status) rebuilt()      { s.count(func(t *Totals) { t.Rebuilt++ }) }
+func (s *status) restored(n, bytes int64) {
+	s.count(func(t *Totals) { t.Restored, t.RestoredBytes = t.Restored+n, t.RestoredBytes+bytes })
+}
+func (s *status) stoodBy(n, bytes int64) {
+	s.count(func(t *Totals) { t.StandbyRecords, t.StandbyBytes = t.StandbyRecords+n, t.StandbyBytes+bytes })
+}
 func (s *status) deadLettered(n int64) { s.count(func(t *Totals) { t.DeadLettered += n }) }
 
 func (s *status) taskCommitted(p *plan.Plan, c task.Counts, inputs []task.Processed) {
@@ -118,6 +123,8 @@ func (e *Engine) State() Snapshot {
 	for _, w := range e.workers {
 		out.Tasks = append(out.Tasks, e.taskSnapshots(w)...)
 	}
+	out.Tasks = append(out.Tasks, e.replays.snapshots()...)
+	out.Standbys = e.standbys.snapshots()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.closed {
@@ -131,7 +138,7 @@ func (e *Engine) taskSnapshots(w *worker) (out []TaskSnapshot) {
 	defer w.mu.Unlock()
 	for _, id := range w.ids {
 		st := w.statuses[id]
-		ts := TaskSnapshot{ID: id.String(), Worker: w.n, StreamTimeMS: st.streamTime, Checkpoint: st.checkpoint, Positions: []Position{}}
+		ts := TaskSnapshot{ID: id.String(), Phase: TaskRunning, Worker: w.n, StreamTimeMS: st.streamTime, Checkpoint: st.checkpoint, Positions: []Position{}}
 		for _, p := range st.processed {
 			ts.Positions = append(ts.Positions, Position{
 				Topic: p.Partition.Topic, Partition: int32(p.Partition.Partition), Offset: int64(p.Next), Lag: st.lag[p.Partition],

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/runtime/internal/plan"
 )
 
 // stopTimeout bounds how long a connector may take to return once its context
@@ -40,10 +42,38 @@ var errLeft = &connectorError{errors.New("the connector was left behind")}
 type gate struct {
 	mu   sync.Mutex
 	shut bool
-	gone chan struct{} // closed when the goroutine has ended
+	gone chan struct{} // closed while there is no goroutine
 }
 
-func newGate() gate { return gate{gone: make(chan struct{})} }
+func newGate() gate {
+	gone := make(chan struct{})
+	close(gone)
+	return gate{gone: gone}
+}
+
+// enter says that there is a goroutine, until it calls leave.
+func (g *gate) enter() (leave func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gone := make(chan struct{})
+	g.gone = gone
+	return func() { close(gone) }
+}
+
+// out is closed once there is no goroutine.
+func (g *gate) out() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.gone
+}
+
+// leaveBehind shuts the gate on a connector that did not come back.
+func (g *gate) leaveBehind(c *connectorState, connector string, lag func() int64) error {
+	g.close()
+	err := &ConnectorStuckError{Connector: connector, Waited: stopTimeout, InFlight: c.snapshot().InFlight, Lag: lag()}
+	c.leave(err)
+	return err
+}
 
 // pass runs a commit unless the gate is shut, and keeps it open meanwhile.
 func (g *gate) pass(commit func() error) error {
@@ -84,23 +114,26 @@ func (e *Engine) leaveStuck() error {
 	defer cancel()
 	var errs []error
 	leave := func(g *gate, c *connectorState, connector string, lag func() int64) {
-		if await(limit, context.Background(), g.gone) == nil {
+		if g.isShut() || await(limit, context.Background(), g.out()) == nil {
 			return
 		}
-		g.close()
-		err := &ConnectorStuckError{Connector: connector, Waited: stopTimeout, InFlight: c.snapshot().InFlight, Lag: lag()}
-		c.leave(err)
+		err := g.leaveBehind(c, connector, lag)
 		e.logger.Error("connector left behind", "err", err)
 		errs = append(errs, err)
 	}
 	for _, s := range e.sources {
-		leave(&s.gate, &s.state, "source "+s.cfg.Name, func() int64 { return 0 })
+		leave(&s.gate, &s.state, "source "+s.cfg.Name, nothing)
 	}
 	for _, s := range e.sinks {
 		leave(&s.gate, &s.state, "sink "+s.cfg.Name, s.waiting)
+		if s.gate.isShut() {
+			s.leaveGroup() // the process may go on, and would keep the partitions from others
+		}
 	}
 	return errors.Join(errs...)
 }
+
+func nothing() int64 { return 0 }
 
 // waiting counts, and remembers as its lag, the records of the sink's topic
 // that are not committed as written: those of the next start. If the log does
@@ -119,28 +152,30 @@ func (s *sinkRunner) waiting() int64 {
 	return n
 }
 
+// count asks for the partitions that the sink has, or had last.
 func (s *sinkRunner) count(ctx context.Context) (n int64, err error) {
-	m, err := s.e.log.Join(ctx, logclient.MemberConfig{Group: s.group(), Topics: []string{s.cfg.Topic}})
+	s.mu.Lock()
+	tps := s.owned
+	s.mu.Unlock()
+	if !s.e.clustered() {
+		tps = s.partitions()
+	}
+	if len(tps) == 0 {
+		return 0, nil
+	}
+	committed, err := s.e.log.Committed(ctx, s.group(), tps)
 	if err != nil {
 		return 0, err
 	}
-	defer m.Leave(ctx)
-	if _, err := m.Next(ctx); err != nil {
-		return 0, err
-	}
-	committed, err := m.Committed(ctx, s.tps)
+	starts, err := s.e.log.Offsets(ctx, tps, logclient.At{Kind: logclient.AtStart})
 	if err != nil {
 		return 0, err
 	}
-	starts, err := s.e.log.Offsets(ctx, s.tps, logclient.At{Kind: logclient.AtStart})
+	ends, err := s.e.log.Offsets(ctx, tps, logclient.At{Kind: logclient.AtStable})
 	if err != nil {
 		return 0, err
 	}
-	ends, err := s.e.log.Offsets(ctx, s.tps, logclient.At{Kind: logclient.AtStable})
-	if err != nil {
-		return 0, err
-	}
-	for i, tp := range s.tps {
+	for i, tp := range tps {
 		from := starts[i].Offset
 		if p, ok := committed[tp]; ok {
 			from = max(from, p.Offset)
@@ -150,7 +185,13 @@ func (s *sinkRunner) count(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-func (s *sinkRunner) group() string { return s.e.topo.Name + "-sink-" + s.cfg.Name }
+// partitions are all of the sink's topic.
+func (s *sinkRunner) partitions() (tps []record.TopicPartition) {
+	for p := range s.info.Partitions {
+		tps = append(tps, record.TopicPartition{Topic: s.cfg.Topic, Partition: record.Partition(p)})
+	}
+	return tps
+}
 
 // finished tells how a sink ended that did not fail: with everything written,
 // or stopped before, with what waits for the next start.
@@ -165,6 +206,34 @@ func (s *sinkRunner) finished() {
 		return
 	}
 	s.state.stopped()
+	if s.isStopping() {
+		s.e.logger.Info("sink stopped, others go on with its partitions", "sink", s.cfg.Name, "topic", s.cfg.Topic, "records", n)
+		return
+	}
 	s.e.logger.Warn("sink stopped before everything was written: the rest waits in the log for the next start",
 		"sink", s.cfg.Name, "topic", s.cfg.Topic, "records", n, "err", s.state.snapshot().Error)
+}
+
+// logGoneTimeout is how long the end of a bounded run waits for brokers that do not
+// answer.
+const logGoneTimeout = time.Minute
+
+// failWithoutLog ends the run with an error once the log has not answered for
+// logGoneTimeout; until ctx is done. It is for the end of a bounded run, which
+// nobody else takes over and which may well wait for a sink for longer than that.
+func (e *Engine) failWithoutLog(ctx context.Context) {
+	tps := []record.TopicPartition{{Topic: plan.PositionsTopic(e.plan.App)}}
+	answered := time.Now()
+	for pause(ctx, logGoneTimeout/12) {
+		asked, cancel := context.WithDeadline(ctx, answered.Add(logGoneTimeout))
+		_, err := e.log.Offsets(asked, tps, logclient.At{Kind: logclient.AtEnd})
+		cancel()
+		switch {
+		case err == nil:
+			answered = time.Now()
+		case ctx.Err() == nil && time.Since(answered) >= logGoneTimeout:
+			e.fail(fmt.Errorf("the end of a bounded run: the log has not answered for %v: what is committed stays, start the program again once the brokers are there and it does the rest: %w", logGoneTimeout, err))
+			return
+		}
+	}
 }

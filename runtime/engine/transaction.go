@@ -31,9 +31,8 @@ func (w *worker) commit(work context.Context) error {
 	if len(flushed) == 0 {
 		return nil
 	}
-	w.e.mu.Lock()
-	generation := w.e.generation
-	w.e.mu.Unlock()
+	w.e.mark(in)
+	generation := w.e.member.Generation()
 	if err := w.plantedBeforeCommit(flushed, in, generation); err != nil {
 		return err
 	}

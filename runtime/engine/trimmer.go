@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -16,6 +17,22 @@ const trimEvery = time.Second
 // trimmer deletes records that nobody needs any more: of repartition topics
 // behind their reader's commits, of window changelogs below the oldest live
 // window, of the sources' topics if the configuration says so.
+//
+// Where several instances run the application, each deletes for its own tasks. One
+// that is a zombie, whose tasks are another's already, may still delete, and does
+// no harm: all that it knows is what it has committed.
+//
+//   - Records of an input go below the offset that the task's group has committed.
+//     Committed offsets only grow, so nobody reads there again: a new owner begins
+//     at the group's offset or above.
+//   - Records of a window changelog go below the first of the oldest window that was
+//     live at a committed stream time. Stream time only grows, so for every later
+//     owner those windows have expired, and a restore applies expiry anyway: it
+//     does not matter whether it still finds them. A restore that reads there just
+//     now finds its offset below the start and goes on at the start.
+//   - Where a sink reads an input too, records go only below what the sink's group has
+//     committed, as this instance's sink knows of its own partitions and the log of
+//     the others'. A sink that has not committed anything yet keeps everything.
 type trimmer struct {
 	e *Engine
 
@@ -82,12 +99,8 @@ func (t *trimmer) once(ctx context.Context) error {
 			}
 		}
 	}
-	for _, s := range t.e.sinks {
-		for tp, at := range s.positions() {
-			if old, ok := before[tp]; ok {
-				before[tp] = min(old, at)
-			}
-		}
+	if err := t.keepForSinks(ctx, before); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	maps.Copy(before, t.changes)
@@ -107,5 +120,41 @@ func (t *trimmer) once(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.Copy(t.done, before)
+	return nil
+}
+
+// keepForSinks lowers the offsets to what sinks of the same topics have written,
+// in this instance or in others.
+func (t *trimmer) keepForSinks(ctx context.Context, before map[record.TopicPartition]record.Offset) error {
+	for _, s := range t.e.sinks {
+		known := s.positions()
+		var others []record.TopicPartition
+		for tp := range before {
+			if _, mine := known[tp]; tp.Topic == s.cfg.Topic && !mine {
+				others = append(others, tp)
+			}
+		}
+		if len(others) > 0 {
+			// It waits for transactions that are open: not for long, another round comes.
+			ctx, cancel := context.WithTimeout(ctx, trimEvery)
+			committed, err := t.e.log.Committed(ctx, s.group(), others)
+			cancel()
+			if err != nil {
+				return fmt.Errorf("what sink %s has written: %w", s.cfg.Name, err)
+			}
+			for _, tp := range others {
+				if p, ok := committed[tp]; ok {
+					known[tp] = p.Offset
+				} else {
+					delete(before, tp)
+				}
+			}
+		}
+		for tp, at := range known {
+			if old, ok := before[tp]; ok {
+				before[tp] = min(old, at)
+			}
+		}
+	}
 	return nil
 }

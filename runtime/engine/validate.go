@@ -70,6 +70,7 @@ func (c *Config) validate(topo *topology.Topology) error {
 	if err := c.validateLog(); err != nil {
 		errs = append(errs, err)
 	}
+	c.validateAdvertise(add)
 	if err := c.validateListen(); err != nil {
 		errs = append(errs, err)
 	}

@@ -32,17 +32,20 @@ const (
 // Everything without a lock belongs to its goroutine. Others reach it by order
 // (what it shall do, kept over a rebuild of its tasks) and call (asked once).
 type worker struct {
-	e   *Engine
-	n   int
-	ids []plan.TaskID
-	id  logclient.TxnID
+	e  *Engine
+	n  int
+	id logclient.TxnID
 
 	tasks    []*task.Task
 	byInput  map[record.TopicPartition]*task.Task
+	at       map[record.TopicPartition]record.Offset // to be polled next
+	keep     bool                                    // some task's values alias the chunks
+	keeps    bool                                    // and the reader knows
 	reader   logclient.Reader
 	writer   logclient.Writer
 	paused   map[record.TopicPartition]bool
 	dirtyMax int64 // bytes of changes that make a commit due
+	taking   int   // the orders that are being carried out
 	applied  int   // the orders that the tasks know of, and of them:
 	ending   bool  // some inputs have an end
 	endsAt   map[int]int64
@@ -66,6 +69,10 @@ type worker struct {
 	ends     map[record.TopicPartition]record.Offset
 	endTimes map[int]int64 // by sub-topology
 	stopping bool
+	ids      []plan.TaskID // that it runs, or ran before an error and will run again
+	arriving []arrival
+	leaving  []*departure
+	abandon  context.CancelFunc // ends a rebuild under way
 	statuses map[plan.TaskID]taskStatus
 }
 
@@ -85,6 +92,7 @@ func newWorker(e *Engine, n int) *worker {
 		e: e, n: n, id: e.workerID(n),
 		dirtyMax: max(e.cfg.CacheBytes/int64(e.cfg.Workers)/2, 1<<16),
 		paused:   map[record.TopicPartition]bool{}, ckpts: map[plan.TaskID]*checkpointState{},
+		byInput: map[record.TopicPartition]*task.Task{}, at: map[record.TopicPartition]record.Offset{},
 		ends: map[record.TopicPartition]record.Offset{}, endTimes: map[int]int64{}, statuses: map[plan.TaskID]taskStatus{},
 		requests: make(chan request, 4),
 		finished: make(chan checkpointDone, 64), stopped: make(chan struct{}),
@@ -157,6 +165,12 @@ func (w *worker) run(work context.Context) error {
 func (w *worker) loop(work context.Context) error {
 	for {
 		wakeup, stopping, fresh := w.takeOrders(work)
+		if fresh {
+			if err := w.move(work); err != nil {
+				return err
+			}
+			w.tellTasks()
+		}
 		w.serve()
 		now := time.Now()
 		if err := w.checkpoints(work, now); err != nil {
@@ -170,8 +184,9 @@ func (w *worker) loop(work context.Context) error {
 				return err
 			}
 		}
-		batches, err := w.reader.Poll(w.pollContext(wakeup, now), pollBytes)
+		batches, err := w.pollReader(w.pollContext(wakeup, now))
 		for _, b := range batches {
+			w.at[b.TopicPartition()] = b.NextOffset()
 			w.byInput[b.TopicPartition()].Add(b)
 		}
 		if err != nil && !(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
@@ -184,6 +199,15 @@ func (w *worker) loop(work context.Context) error {
 			return err
 		}
 	}
+}
+
+// pollReader waits for records, or, with nothing to read, for the end of ctx.
+func (w *worker) pollReader(ctx context.Context) ([]logclient.Batch, error) {
+	if w.reader == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return w.reader.Poll(ctx, pollBytes)
 }
 
 // step works on what was read and commits if that is due.
@@ -268,8 +292,8 @@ func (w *worker) throttle(t *task.Task) {
 	}
 }
 
-// takeOrders renews what ends a poll, then passes orders on to the tasks: an
-// order that comes later ends the poll at once. fresh reports that there were new ones.
+// takeOrders renews what ends a poll, then looks for orders: one that comes later
+// ends the poll at once. fresh reports that there are new ones.
 func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopping, fresh bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -280,16 +304,21 @@ func (w *worker) takeOrders(work context.Context) (wakeup context.Context, stopp
 		w.wakeup, w.wake = context.WithCancel(work)
 		w.deadline = time.Time{}
 	}
-	if w.applied != w.orders {
-		w.applied, fresh = w.orders, true
-		w.ending, w.endsAt = len(w.ends) > 0, maps.Clone(w.endTimes)
-		for _, t := range w.tasks {
-			for tp, end := range w.ends {
-				t.SetEnd(tp, end)
-			}
+	w.taking = w.orders
+	return w.wakeup, w.stopping, w.applied != w.orders
+}
+
+// tellTasks passes the ends of inputs on to the tasks.
+func (w *worker) tellTasks() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.applied = w.taking
+	w.ending, w.endsAt = len(w.ends) > 0, maps.Clone(w.endTimes)
+	for _, t := range w.tasks {
+		for tp, end := range w.ends {
+			t.SetEnd(tp, end)
 		}
 	}
-	return w.wakeup, w.stopping, fresh
 }
 
 // serve answers calls.
@@ -367,7 +396,7 @@ func (w *worker) end(work context.Context) error {
 // recover decides about an error and, where the run can go on, rebuilds the
 // worker's tasks from committed state.
 func (w *worker) recover(work context.Context, err error) error {
-	class := classify(err)
+	class := w.e.classifyHere(work, err)
 	if class == logclient.ClassFatal && w.e.panics.takes(w.e.cfg.OnPanic, err) {
 		class = logclient.ClassRetryable
 		if w.e.cfg.OnPanic != "retry" {
@@ -377,35 +406,56 @@ func (w *worker) recover(work context.Context, err error) error {
 	w.e.status.aborted()
 	switch class {
 	case logclient.ClassFenced:
-		return err
+		if !w.e.clustered() {
+			return err
+		}
+		// Others took us for gone, or did so with the tasks. If another process has
+		// our name, the group tells the shepherd.
 	case logclient.ClassFatal:
 		w.abort()
 		return err
 	}
 	w.e.logger.Warn("transaction given up, going on from the last commit", "worker", w.n, "class", class.String(), "err", err)
-	if class != logclient.ClassUnknownOutcome {
+	if class != logclient.ClassUnknownOutcome && class != logclient.ClassFenced {
 		w.abort()
 	}
+	w.waitCheckpoints(work)
+	w.release()
 	for {
 		w.backoff = min(max(2*w.backoff, retryFirst), retryMost)
-		wait := time.NewTimer(w.backoff/2 + time.Duration(rand.Int64N(int64(w.backoff))))
-		select {
-		case <-work.Done():
-			wait.Stop()
+		if !w.rest(work, w.backoff/2+time.Duration(rand.Int64N(int64(w.backoff)))) {
 			return nil
-		case <-wait.C:
 		}
 		err := w.rebuild(work)
 		if err == nil {
 			return nil
 		}
-		if c := classify(err); c == logclient.ClassFenced || c == logclient.ClassFatal {
+		if c := w.e.classifyHere(work, err); c == logclient.ClassFatal || c == logclient.ClassFenced && !w.e.clustered() {
 			if work.Err() != nil {
 				return nil
 			}
 			return err
 		}
 		w.e.logger.Warn("cannot go on yet", "worker", w.n, "err", err)
+	}
+}
+
+// rest waits between two attempts; tasks that are to be given up meanwhile go at
+// once. It is false if work is over.
+func (w *worker) rest(work context.Context, d time.Duration) bool {
+	over, cancel := context.WithTimeout(work, d)
+	defer cancel()
+	for {
+		wakeup, _, _ := w.takeOrders(over)
+		w.forget()
+		select {
+		case <-wakeup.Done():
+		case <-over.Done():
+		}
+		if over.Err() != nil {
+			w.interrupt() // the loop's own begins anew
+			return work.Err() == nil
+		}
 	}
 }
 
@@ -430,46 +480,4 @@ func (w *worker) abort() {
 	if err := w.writer.Abort(ctx); err != nil {
 		w.e.logger.Debug("abort", "worker", w.n, "err", err)
 	}
-}
-
-// rebuild opens the writer anew, which ends its transaction one way or the
-// other, and starts the tasks from committed state.
-func (w *worker) rebuild(work context.Context) error {
-	w.waitCheckpoints(work)
-	w.release()
-	ps, err := w.openWriter(work)
-	if err != nil {
-		return err
-	}
-	return w.restore(work, ps)
-}
-
-// release gives back the reader, the writer and what they hold.
-func (w *worker) release() {
-	for _, t := range w.tasks {
-		t.Drop()
-	}
-	w.tasks = nil
-	if w.reader != nil {
-		w.reader.Close()
-		w.reader = nil
-	}
-	if w.writer != nil {
-		w.writer.Close()
-		w.writer = nil
-	}
-	if w.endPoll != nil {
-		w.endPoll()
-		w.poll, w.endPoll = nil, nil
-	}
-	w.began = time.Time{}
-	clear(w.paused)
-}
-
-func (w *worker) openWriter(ctx context.Context) (positions, error) {
-	var err error
-	if w.writer, err = w.e.log.Writer(ctx, w.id, logclient.WriterConfig{}); err != nil {
-		return nil, fmt.Errorf("open transactional id %s: %w", w.id, err)
-	}
-	return w.e.readPositions(ctx)
 }

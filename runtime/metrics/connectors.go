@@ -75,7 +75,7 @@ func (c *connectorMetrics) failed(name string, err error) {
 
 func (c *connectorMetrics) state(kind string, s *engine.ConnectorSnapshot) {
 	up := 0.0
-	if s.State == "running" || s.State == "ended" {
+	if s.State == "running" || s.State == "ended" || s.State == "elsewhere" {
 		up = 1
 	}
 	c.up.WithLabelValues(kind, s.Name).Set(up)

@@ -25,6 +25,13 @@ type Stateful interface {
 	State() engine.Snapshot
 }
 
+// Queried is a Health whose stores can be queried. *engine.Engine is one.
+type Queried interface {
+	Health
+	// StoresHandler answers /stores and what is below it.
+	StoresHandler() http.Handler
+}
+
 // Checked is the JSON that the health checks of a Stateful answer.
 type Checked struct {
 	Status  string                  `json:"status"` // "ok" or "unavailable"
@@ -38,12 +45,17 @@ type Checked struct {
 
 // Handler serves /metrics in Prometheus' text format, /healthz and /readyz: 200
 // if all is well, 503 if not, with Checked as JSON for a Stateful, else with
-// "ok" or the reason as a line of text.
+// "ok" or the reason as a line of text. Of a Queried it serves /stores too.
 func (m *Metrics) Handler(h Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", check(h, h.Live))
 	mux.HandleFunc("GET /readyz", check(h, h.Ready))
+	if q, ok := h.(Queried); ok {
+		stores := q.StoresHandler()
+		mux.Handle("/stores", stores)
+		mux.Handle("/stores/", stores)
+	}
 	return mux
 }
 

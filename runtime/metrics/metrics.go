@@ -39,6 +39,7 @@ type Metrics struct {
 	disk, diskFree           *prometheus.GaugeVec
 	cacheHits, cacheMisses   *prometheus.GaugeVec
 	restored                 *prometheus.CounterVec
+	restore                  restoreMetrics
 	connectors               connectorMetrics
 
 	mu             sync.Mutex
@@ -72,6 +73,7 @@ func New() *Metrics {
 	m.cacheHits = m.gauge("cache_hits", "Reads of a store that its cache answered, since the task started.", "task", "store")
 	m.cacheMisses = m.gauge("cache_misses", "Reads of a store that went to committed state, since the task started.", "task", "store")
 	m.restored = m.counter("restored_records_total", "Changelog records replayed when a task was started, at the beginning or after an abort.", "task", "store")
+	m.restore.register(m)
 	m.connectors.register(m)
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -112,6 +114,7 @@ func (m *Metrics) Hooks() engine.Hooks {
 			m.restored.WithLabelValues(task, store).Add(float64(n))
 		},
 	}
+	m.restore.hooks(&h)
 	m.connectors.hooks(&h)
 	return h
 }

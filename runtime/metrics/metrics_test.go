@@ -46,6 +46,15 @@ func TestHooksReachTheScrape(t *testing.T) {
 	h.Checkpointed("0_1", time.Second, 100, 1000, start)
 	h.Store("0_1", "counts", 12, 345, 9, 1)
 	h.Restored("0_1", "counts", 8)
+	h.RestoreProgress("0_1", "counts", 0, 8, 0, 0)
+	h.RestoreProgress("0_1", "counts", 5, 8, 50, time.Second)
+	h.RestoreProgress("0_1", "counts", 6, 8, 60, time.Second)
+	h.RestoreProgress("0_1", "counts", 0, 3, 0, 0) // once more
+	h.RestoreProgress("0_1", "counts", 1, 3, 10, time.Second)
+	h.Standby("0_2", "counts", 4, 3, 30)
+	h.Standby("0_2", "counts", 1, 3, 30)
+	h.Standby("0_3", "counts", 4, 0, 0)
+	h.Standby("0_3", "counts", -1, 0, 0)
 	h.Disk(engine.DiskUsage{LogBytes: 9000, StateBytes: 800, FreeBytes: 70_000})
 	h.Source("udp", 11, 1, nil)
 	h.Sink("console", 4, 44, time.Millisecond, errors.New("closed"))
@@ -75,6 +84,11 @@ func TestHooksReachTheScrape(t *testing.T) {
 		`millstream_cache_hits{store="counts",task="0_1"} 9`,
 		`millstream_cache_misses{store="counts",task="0_1"} 1`,
 		`millstream_restored_records_total{store="counts",task="0_1"} 8`,
+		`millstream_restore_records_remaining{store="counts",task="0_1"} 2`,
+		`millstream_restored_bytes_total{store="counts",task="0_1"} 70`,
+		`millstream_standby_lag_records{store="counts",task="0_2"} 1`,
+		`millstream_standby_records_total{store="counts",task="0_2"} 6`,
+		`millstream_standby_bytes_total{store="counts",task="0_2"} 60`,
 		`millstream_source_records_total{source="udp"} 11`,
 		`millstream_sink_records_total{sink="console"} 4`,
 		`millstream_connector_errors_total{connector="console"} 1`,

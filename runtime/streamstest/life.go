@@ -287,7 +287,7 @@ func (d *Driver) Tasks() (tasks []engine.TaskSnapshot) {
 	for _, w := range d.workers {
 		for _, t := range w.tasks {
 			s := engine.TaskSnapshot{ID: t.ID().String(), Worker: w.n, StreamTimeMS: t.StreamTime()}
-			positions, _ := t.Reader().Positions()
+			positions := t.Reader().Committed().Positions
 			for _, p := range positions {
 				s.Positions = append(s.Positions, engine.Position{
 					Topic: p.Topic, Partition: int32(p.Partition), Offset: int64(p.Offset), Lag: int64(w.reader.End(record.TopicPartition{Topic: p.Topic, Partition: p.Partition}) - p.Offset),

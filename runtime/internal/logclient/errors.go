@@ -38,6 +38,19 @@ func (e *TopicMismatchError) Error() string {
 		e.Topic, e.Have, e.Expected, e.Have)
 }
 
+// TopicConfigError says that a topic exists with a setting under which it loses what
+// the application needs.
+type TopicConfigError struct {
+	Topic, Config  string
+	Have, Expected string
+	Why            string
+}
+
+func (e *TopicConfigError) Error() string {
+	return fmt.Sprintf("topic %s has %s=%s, expected %s: %s: alter the topic's setting, or delete the topic if nothing in it is needed",
+		e.Topic, e.Config, e.Have, e.Expected, e.Why)
+}
+
 // OffsetOutOfRangeError says that a reader was assigned an offset that the
 // partition does not have (any more): it is below Start or above End.
 type OffsetOutOfRangeError struct {
@@ -55,12 +68,22 @@ func (e *OffsetOutOfRangeError) Error() string {
 // topic accepts.
 type RecordTooLargeError struct {
 	TopicPartition record.TopicPartition
-	Size, Limit    int // bytes
+	Size, Limit    int    // bytes
+	Key            []byte // of the record
 }
 
 func (e *RecordTooLargeError) Error() string {
-	return fmt.Sprintf("a record of %d bytes for %s-%d is larger than the topic's limit of %d bytes: raise max.message.bytes of the topic or make the record smaller",
-		e.Size, e.TopicPartition.Topic, e.TopicPartition.Partition, e.Limit)
+	return fmt.Sprintf("a record of %d bytes, with the key %s, for %s-%d is larger than the topic's limit of %d bytes: raise max.message.bytes of the topic or make the record smaller",
+		e.Size, shown(e.Key), e.TopicPartition.Topic, e.TopicPartition.Partition, e.Limit)
+}
+
+// shown is the beginning of a key as it can be printed.
+func shown(key []byte) string {
+	const most = 60
+	if len(key) > most {
+		return fmt.Sprintf("%q... (%d bytes)", key[:most], len(key))
+	}
+	return fmt.Sprintf("%q", key)
 }
 
 // Class says what a worker does about an error.

@@ -1,16 +1,11 @@
 package logclient_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millstream-io/millstream/internal/peers"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
@@ -23,8 +18,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestIntegrationSuiteOnKafka runs the whole suite on a real Apache Kafka.
-func TestIntegrationSuiteOnKafka(t *testing.T) {
+// TestIntegrationSuiteOnKafkaCluster runs the whole suite on a real Apache Kafka
+// of three brokers: three replicas, two of them in sync for acks=all.
+func TestIntegrationSuiteOnKafkaCluster(t *testing.T) {
+	suiteOn(t, peers.NeedKafkaCluster(t).Addrs())
+}
+
+// TestTortureSuiteOnOneKafkaBroker runs it where there is only one replica.
+func TestTortureSuiteOnOneKafkaBroker(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("skipped: runs in `make torture`")
+	}
+	t.Setenv("INTEGRATION", "1")
 	suiteOn(t, peers.NeedKafkaBroker(t).Addr())
 }
 
@@ -34,12 +39,12 @@ func TestIntegrationSuiteOnServe(t *testing.T) {
 }
 
 // suiteOn runs every test of the suite with the cluster as the only implementation.
-func suiteOn(t *testing.T, addr string) {
+func suiteOn(t *testing.T, addrs string) {
 	saved := implementations
 	defer func() { implementations, settling = saved, 0 }()
 	settling = patience
 	implementations = []implementation{{"kafka", func(t testing.TB) (logclient.Log, func() logclient.Log) {
-		return openCluster(t, addr)
+		return openCluster(t, strings.Split(addrs, ","))
 	}}}
 	for name, test := range suite {
 		t.Run(name, test)
@@ -47,12 +52,12 @@ func suiteOn(t *testing.T, addr string) {
 }
 
 // openCluster opens the log of a cluster that others have used before, emptied.
-func openCluster(t testing.TB, addr string) (logclient.Log, func() logclient.Log) {
-	empty(t, addr)
+func openCluster(t testing.TB, seeds []string) (logclient.Log, func() logclient.Log) {
+	peers.EmptyCluster(t, seeds...)
 	var l *kafka.Log
 	open := func() logclient.Log {
 		var err error
-		l, err = kafka.Open(testContext(t), kafka.Config{Seeds: []string{addr}})
+		l, err = kafka.Open(testContext(t), kafka.Config{Seeds: seeds})
 		noError(t, err)
 		return l
 	}
@@ -65,31 +70,6 @@ func openCluster(t testing.TB, addr string) (logclient.Log, func() logclient.Log
 	return l, func() logclient.Log {
 		noError(t, l.Close())
 		return open()
-	}
-}
-
-// empty deletes all topics but the cluster's own, and all groups.
-func empty(t testing.TB, addr string) {
-	t.Helper()
-	ctx := testContext(t)
-	cl := must(kgo.NewClient(kgo.SeedBrokers(addr), kgo.MetadataMinAge(10*time.Millisecond)))(t)
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
-	topics := must(adm.ListTopics(ctx))(t)
-	if names := topics.Names(); len(names) > 0 {
-		noError(t, must(adm.DeleteTopics(ctx, names...))(t).Error())
-	}
-	groups := must(adm.ListGroups(ctx))(t)
-	if names := groups.Groups(); len(names) > 0 {
-		noError(t, must(adm.DeleteGroups(ctx, names...))(t).Error())
-	}
-	for { // a deletion is told before it is done
-		if left := must(adm.ListTopics(ctx))(t).Names(); len(left) == 0 {
-			return
-		}
-		if err := context.Cause(ctx); err != nil {
-			t.Fatalf("topics that were deleted are still there: %s: %v", strings.Join(topics.Names(), ", "), err)
-		}
 	}
 }
 
@@ -108,6 +88,7 @@ var suite = map[string]func(*testing.T){
 	"PollEndsWithItsContext":                                TestPollEndsWithItsContext,
 	"ReadCommittedHoldsBackUndecidedAndSkipsAbortedRecords": TestReadCommittedHoldsBackUndecidedAndSkipsAbortedRecords,
 	"InterleavedTransactionsAreToldApart":                   TestInterleavedTransactionsAreToldApart,
+	"AbortedTransactionsOverlapInAnyOrder":                  TestAbortedTransactionsOverlapInAnyOrder,
 	"AssignPauseResume":                                     TestAssignPauseResume,
 	"OffsetOutOfRangeIsTyped":                               TestOffsetOutOfRangeIsTyped,
 	"PollIsFairOverPartitions":                              TestPollIsFairOverPartitions,

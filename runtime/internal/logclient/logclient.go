@@ -24,6 +24,8 @@ type Log interface {
 	Offsets(ctx context.Context, tps []record.TopicPartition, at At) ([]OffsetEpoch, error)
 	// Join makes this process a member of the application's group. One per process.
 	Join(ctx context.Context, cfg MemberConfig) (Member, error)
+	// Committed is Member.Committed for whoever is no member of the group.
+	Committed(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]Position, error)
 	// Reader makes a reader for one goroutine.
 	Reader(cfg ReaderConfig) (Reader, error)
 	// Writer opens the transactional producer id and fences its predecessor,
@@ -112,6 +114,32 @@ type Generation struct {
 type MemberConfig struct {
 	Group  string
 	Topics []string // the input topics, external and internal
+	// Units are what is dealt out, each as a whole; the same in every instance of a
+	// program. nil: single partitions, by number (the groups of sinks).
+	Units []Unit
+	// Standbys is how many other instances shall keep a copy of a unit's state.
+	Standbys int
+	// Capacity is how much this instance takes, beside the others: its workers. 0: 1.
+	Capacity int
+	// Endpoint is HOST:PORT where this instance answers queries; empty: nowhere.
+	Endpoint string
+	// Report says how far the state on this instance is behind, in changelog records
+	// by unit (0: its tasks run here, or nothing is missing); a unit that is not
+	// reported has no state here. It is called at each join, may look things up, and
+	// gives up when ctx ends. nil: no state anywhere.
+	Report func(ctx context.Context) map[string]int64
+	// Stay: Leave, and the log's Close, do not tell the group. What a member with an
+	// instance id runs waits for it to come back, until the session ends; that of one
+	// without is dealt out to others at once all the same.
+	Stay bool
+}
+
+// Unit is a set of input partitions that one instance must have together: those
+// of one task, or of several that share inputs.
+type Unit struct {
+	ID         string
+	Partitions []record.TopicPartition
+	Stateful   bool // it has stores with changelogs: moving it is not free
 }
 
 // Member is this process as a member of the group.
@@ -119,18 +147,52 @@ type Member interface {
 	// Next blocks until there is a new assignment. On the embedded log the first
 	// has everything and there is no second: it blocks until ctx is done.
 	Next(ctx context.Context) (Assignment, error)
-	// Done says that everything an assignment took away is committed and released.
+	// Done says that everything an assignment took away is committed and released;
+	// of one that is Lost, that no task of before it will commit any more. Nobody
+	// else gets a partition that was taken away before its Done.
 	Done(Assignment) error
+	// Generation is the one to commit with now. It may be newer than that of the
+	// last assignment, whose partitions are still ours then. Once the session is
+	// lost it stays the old one, with which no commit succeeds, until Done of the
+	// assignment that told of it (Lost): a task that does not know yet that its
+	// partitions were somebody else's must not commit as the new member.
+	Generation() Generation
+	// Confirm asks the group whether what this member has is its own. nil: it was
+	// nobody else's from the time that it was dealt out until this call. ErrRebalanced
+	// and ErrFenced: it may have been, and Next tells it, or will. Others: the group
+	// did not answer.
+	Confirm(ctx context.Context) error
+	// Rebalance asks the group to deal out anew, because Report has good news.
+	Rebalance()
 	// Committed fetches the group's offsets with require_stable: it waits out
 	// transactions that are being committed. A partition without one is absent.
 	Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]Position, error)
 	Leave(ctx context.Context) error
 }
 
-// Assignment is what this process shall run.
+// Assignment is what this process shall run, and who else runs what.
 type Assignment struct {
 	Generation Generation
 	Partitions []record.TopicPartition
+	// Lost says that partitions may have been somebody else's since the assignment
+	// before (the session ended): tasks go on from what is committed, all of them.
+	// The first that tells of it may have no partitions, when the group has not dealt
+	// anew yet.
+	Lost bool
+	// Standbys are the units whose state this instance keeps a copy of: as a standby
+	// replica, or because it shall take the unit over once it has caught up.
+	Standbys []string
+	// Instances are all members of this generation, by name. Empty where there can
+	// be only one.
+	Instances []Instance
+}
+
+// Instance is a member of the group, as the others see it.
+type Instance struct {
+	Name     string   // its instance id
+	Endpoint string   // of MemberConfig
+	Units    []string // that it runs, or will run once their owner has let go
+	Standbys []string
 }
 
 // ReaderConfig makes a reader.
@@ -180,7 +242,32 @@ type Batch interface {
 type WriterConfig struct {
 	TransactionTimeout time.Duration // 0: the implementation's
 	Compression        record.Codec
+	// AtLeastOnce asks for no transactions: Commit writes in an order in which a crash
+	// anywhere repeats work and loses none, and what is written is visible at once.
+	// Abort drops only what was not sent. The transactional id is still opened, so
+	// that what a transactional predecessor left ends. A log may give more than is
+	// asked: the embedded one runs the same transactions.
+	AtLeastOnce bool
+	// Stage of a topic, of a writer AtLeastOnce: what goes to a stage is sent when all
+	// before it is acknowledged. nil: everything is StageOutput.
+	Stage func(topic string) Stage
+	// Generation, of a writer AtLeastOnce, is asked before state is written, which a
+	// process that is no member any more must not do. nil: not checked.
+	Generation func() Generation
 }
+
+// Stage orders what a writer without transactions commits.
+type Stage uint8
+
+const (
+	// StageOutput: results. They are sent as they come.
+	StageOutput Stage = iota
+	// StageState: changelogs, after the results that they are ahead of.
+	StageState
+	// StagePosition: position records, at Commit only, after the input positions: what
+	// they say is processed has been written.
+	StagePosition
+)
 
 // Writer is a transactional producer. One goroutine at a time. A transaction
 // begins with the first Append after Commit or Abort.

@@ -24,6 +24,7 @@ func TestSoleMemberGetsEverythingOnce(t *testing.T) {
 		equal(t, "each once", len(a.Partitions), 3)
 		equal(t, "the group", a.Generation.Group, "app")
 		noError(t, m.Done(a))
+		noError(t, m.Confirm(testContext(t)))
 		ended, cancel := context.WithCancel(testContext(t))
 		waiting := make(chan error)
 		go func() {
@@ -35,6 +36,9 @@ func TestSoleMemberGetsEverythingOnce(t *testing.T) {
 			t.Fatalf("a second Next: %v, expected to wait until its context ends", err)
 		}
 		noError(t, m.Leave(testContext(t)))
+		if err := m.Confirm(testContext(t)); logclient.Classify(err) != logclient.ClassRebalanced {
+			t.Fatalf("who has left is confirmed: %v, expected ErrRebalanced", err)
+		}
 	})
 }
 
@@ -74,6 +78,8 @@ func TestPositionsAreCommittedWithTheTransactionAndOnlyWithIt(t *testing.T) {
 		}
 		noError(t, w.Abort(ctx))
 		equal(t, "after an abort", committed(), expected)
+		equal(t, "for who is no member", must(log.Committed(ctx, "app", all("in", 3)))(t), expected)
+		equal(t, "for who is no member, of a group that nobody has seen", must(log.Committed(ctx, "none", all("in", 3)))(t), positions{})
 		equal(t, "only what was asked for", must(m.Committed(ctx, []record.TopicPartition{tp("in", 2)}))(t), positions{tp("in", 2): expected[tp("in", 2)]})
 
 		must(w.Commit(ctx, logclient.Positions{tp("in", 0): {Offset: 9}}, a.Generation))(t)

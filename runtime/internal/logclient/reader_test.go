@@ -233,6 +233,31 @@ func TestInterleavedTransactionsAreToldApart(t *testing.T) {
 	})
 }
 
+// A broker lists aborted transactions by their ends or by their beginnings.
+func TestAbortedTransactionsOverlapInAnyOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, log logclient.Log) {
+		ctx := testContext(t)
+		ensure(t, log, "in", 1)
+		in := tp("in", 0)
+		ws := []logclient.Writer{newWriter(t, log, "0"), newWriter(t, log, "1"), newWriter(t, log, "2")}
+		for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+			for i, w := range ws {
+				flushed(t, w, in, fmt.Sprint(i))
+			}
+			for _, i := range order {
+				noError(t, ws[i].Abort(ctx))
+			}
+			settle(t, log, in)
+		}
+		load(t, log, in, "kept")
+		shown := map[string]int{}
+		for _, v := range committedValues(t, log, in) {
+			shown[v[:min(len(v), 4)]]++
+		}
+		equal(t, "what is committed", shown, map[string]int{"kept": 1})
+	})
+}
+
 func TestAssignPauseResume(t *testing.T) {
 	onEach(t, func(t *testing.T, log logclient.Log) {
 		ctx := testContext(t)

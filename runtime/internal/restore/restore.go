@@ -37,63 +37,78 @@ type Config struct {
 	// Discard gives up the local state whatever it is (I4).
 	Discard bool
 
+	// Verdict is Judge's, if the caller has asked for many tasks at once; it must be
+	// younger than the end of the transactions that may hang. nil: Run judges.
+	Verdict *Verdict
+
 	// Apply takes one committed changelog record; key and value are borrowed.
 	Apply func(store int, key, value []byte, at record.Offset)
 	// Progress is called now and then with how far each store has come: the
 	// caller may write a checkpoint to bound its memory. May be nil.
 	Progress func(at []Changelog) error
+	// Moved is called once when the replay begins, then after each round of reading.
+	// May be nil.
+	Moved func(*Result)
 }
 
-// Result says what was done.
+// Result says what was done, or has been done so far.
 type Result struct {
 	Replayed []int64 // records by store
+	Bytes    []int64 // of their keys and values
 	// Rebuilt is why the local state was given up; empty if it was used or if
 	// there was none.
 	Rebuilt string
-	// At is how far each store is now; Checkpointed where its checkpoint stood.
-	At           []Changelog
-	Checkpointed []record.Offset
+	// At is how far each store is now; Checkpointed where its checkpoint stood, From
+	// where the replay began and To where it ends.
+	At                     []Changelog
+	Checkpointed, From, To []record.Offset
 }
 
 // Run restores a task.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
-	res := &Result{
-		Replayed: make([]int64, len(cfg.Changelogs)), At: make([]Changelog, len(cfg.Changelogs)),
-		Checkpointed: make([]record.Offset, len(cfg.Changelogs)),
-	}
-	var tps []record.TopicPartition
-	stores := map[record.TopicPartition]int{}
-	for i, tp := range cfg.Changelogs {
-		if tp.Topic != "" {
-			tps = append(tps, tp)
-			stores[tp] = i
+	v := cfg.Verdict
+	if v == nil {
+		vs, err := Judge(ctx, []Config{cfg})
+		if err != nil {
+			return nil, err
 		}
+		v = &vs[0]
 	}
-	starts, err := offsets(ctx, cfg.Log, tps, logclient.AtStart)
+	res, err := begin(&cfg, v)
 	if err != nil {
 		return nil, err
 	}
-	c, why, err := judge(ctx, cfg, starts)
-	if err != nil {
-		return nil, err
+	if cfg.Moved != nil {
+		cfg.Moved(res)
 	}
-	if c == nil {
-		res.Rebuilt = why
+	return res, replay(ctx, cfg, res)
+}
+
+// begin gives local state up that is of no use, and says where the replay begins.
+func begin(cfg *Config, v *Verdict) (*Result, error) {
+	n := len(cfg.Changelogs)
+	res := &Result{
+		Replayed: make([]int64, n), Bytes: make([]int64, n), At: make([]Changelog, n),
+		Checkpointed: make([]record.Offset, n), From: make([]record.Offset, n), To: v.Ends,
+	}
+	if v.Checkpoint == nil {
+		res.Rebuilt = v.Why
 		if err := cfg.DB.Wipe(cfg.Task); err != nil {
 			return nil, fmt.Errorf("discard local state: %w", err)
 		}
 	}
-	from := map[record.TopicPartition]record.Offset{}
-	for _, tp := range tps {
-		i := stores[tp]
-		res.At[i] = Changelog{Partition: tp, TopicID: cfg.TopicIDs[tp.Topic], End: logclient.OffsetEpoch{Offset: starts[tp], Epoch: record.NoLeaderEpoch}}
-		if c != nil {
-			res.At[i] = *find(c, tp)
+	for i, tp := range cfg.Changelogs {
+		if tp.Topic == "" {
+			continue
+		}
+		res.At[i] = Changelog{Partition: tp, TopicID: cfg.TopicIDs[tp.Topic], End: logclient.OffsetEpoch{Offset: v.Starts[i], Epoch: record.NoLeaderEpoch}}
+		if v.Checkpoint != nil {
+			res.At[i] = *find(v.Checkpoint, tp)
 			res.Checkpointed[i] = res.At[i].End.Offset
 		}
-		from[tp] = res.At[i].End.Offset
+		res.From[i] = res.At[i].End.Offset
 	}
-	return res, replay(ctx, cfg, res, stores, from)
+	return res, nil
 }
 
 func offsets(ctx context.Context, log logclient.Log, tps []record.TopicPartition, kind logclient.AtKind) (map[record.TopicPartition]record.Offset, error) {
@@ -108,21 +123,13 @@ func offsets(ctx context.Context, log logclient.Log, tps []record.TopicPartition
 	return out, nil
 }
 
-// replay reads the changelogs to the target: the read_uncommitted end as of now,
-// so that nothing that was decided before is missed (I3).
-func replay(ctx context.Context, cfg Config, res *Result, stores map[record.TopicPartition]int, from map[record.TopicPartition]record.Offset) error {
-	var tps []record.TopicPartition
-	for tp := range stores {
-		tps = append(tps, tp)
-	}
-	target, err := offsets(ctx, cfg.Log, tps, logclient.AtEnd)
-	if err != nil {
-		return err
-	}
-	left := map[record.TopicPartition]record.Offset{}
-	for tp, at := range from {
-		if at < target[tp] {
-			left[tp] = at
+// replay reads the changelogs to the target: the read_uncommitted end as of the
+// judgement, so that nothing that was decided before is missed (I3).
+func replay(ctx context.Context, cfg Config, res *Result) error {
+	left, stores := map[record.TopicPartition]record.Offset{}, map[record.TopicPartition]int{}
+	for i, tp := range cfg.Changelogs {
+		if tp.Topic != "" && res.From[i] < res.To[i] {
+			left[tp], stores[tp] = res.From[i], i
 		}
 	}
 	if len(left) == 0 {
@@ -142,15 +149,18 @@ func replay(ctx context.Context, cfg Config, res *Result, stores map[record.Topi
 		for _, b := range batches {
 			tp := b.TopicPartition()
 			if err == nil {
-				err = apply(cfg, res, stores[tp], b)
+				err = res.apply(&cfg, stores[tp], b)
 			}
-			if at := &res.At[stores[tp]]; at.End.Offset >= target[tp] {
+			if i := stores[tp]; res.At[i].End.Offset >= res.To[i] {
 				delete(left, tp)
 			}
 			b.Release()
 		}
 		if err != nil {
 			return err
+		}
+		if cfg.Moved != nil {
+			cfg.Moved(res)
 		}
 		if cfg.Progress != nil {
 			if err := cfg.Progress(res.At); err != nil {
@@ -161,12 +171,15 @@ func replay(ctx context.Context, cfg Config, res *Result, stores map[record.Topi
 	return nil
 }
 
-func apply(cfg Config, res *Result, store int, b logclient.Batch) error {
+// apply takes one batch of a store's changelog.
+func (res *Result) apply(cfg *Config, store int, b logclient.Batch) error {
 	var v record.View
+	records, bytes := int64(0), int64(0)
 	for b.Next(&v) {
 		cfg.Apply(store, v.Key, v.Value, v.Offset)
-		res.Replayed[store]++
+		records, bytes = records+1, bytes+int64(len(v.Key)+len(v.Value))
 	}
+	res.Replayed[store], res.Bytes[store] = res.Replayed[store]+records, res.Bytes[store]+bytes
 	if err := b.Err(); err != nil {
 		tp := b.TopicPartition()
 		return fmt.Errorf("replay %s-%d: %w", tp.Topic, tp.Partition, err)

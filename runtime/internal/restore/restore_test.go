@@ -108,7 +108,7 @@ func TestOnlyWhatFollowsTheCheckpointIsReplayed(t *testing.T) {
 	s := newScene(t)
 	s.checkpoint(t, func(*restore.Checkpoint) {})
 	res := s.run(t)
-	if got := strings.Join(s.seen, ""); got != "efghij" || res.Rebuilt != "" || res.Replayed[0] != 6 || res.At[0].End.Offset != 10 {
+	if got := strings.Join(s.seen, ""); got != "efghij" || res.Rebuilt != "" || res.Replayed[0] != 6 || res.Bytes[0] != 12 || res.At[0].End.Offset != 10 {
 		t.Errorf("replayed %q, %+v: want e to j, up to offset 10", got, res)
 	}
 }

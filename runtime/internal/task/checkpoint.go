@@ -57,7 +57,7 @@ func (t *Task) Freeze() *Frozen {
 
 // NeedsCheckpoint reports whether a checkpoint would write anything.
 func (t *Task) NeedsCheckpoint() bool {
-	return !t.overlay.active.empty() || t.endsMoved() || t.local && !bytes.Equal(t.committed, t.checkpointed)
+	return !t.overlay.active.empty() || t.endsMoved() || t.trims || t.local && !bytes.Equal(t.committed, t.checkpointed)
 }
 
 func (t *Task) endsMoved() bool {
@@ -124,7 +124,7 @@ func (t *Task) Checkpointed(f *Frozen, err error) (trim, holds map[record.TopicP
 		return nil, nil
 	}
 	t.overlay.thaw()
-	t.checkpointed = f.Position
+	t.checkpointed, t.trims = f.Position, false
 	trim, holds = map[record.TopicPartition]record.Offset{}, map[record.TopicPartition]record.Offset{}
 	for _, c := range f.Changelogs {
 		t.stores[c.Store].checkpointed = c.End.Offset
@@ -147,10 +147,18 @@ func (t *Task) Checkpointed(f *Frozen, err error) (trim, holds map[record.TopicP
 // RestoreEntry takes a committed changelog record while the task is restored,
 // before Start.
 func (t *Task) RestoreEntry(store int, key, value []byte, at record.Offset) {
+	if t.overlay.gone(store, key) {
+		return
+	}
 	t.overlay.mu.Lock()
 	t.overlay.active.put(store, key, value)
 	t.overlay.mu.Unlock()
 	t.noteFirst(store, key, at)
+	if lasts := t.stores[store].lasts; lasts != nil {
+		if start, _, ok := state.SplitWindowKey(key); ok {
+			lasts[start] = at
+		}
+	}
 }
 
 // RestoreEnd says how far a store's changelog is, and where windows begin whose

@@ -129,7 +129,7 @@ func (t *Task) Committed(ends map[record.TopicPartition]logclient.OffsetEpoch) (
 	return counts, inputs
 }
 
-// apply moves pending into the overlay.
+// apply moves pending into the overlay: to queries the commit is one step.
 func (t *Task) apply(ends map[record.TopicPartition]logclient.OffsetEpoch) {
 	o := t.overlay
 	o.mu.Lock()
@@ -141,6 +141,8 @@ func (t *Task) apply(ends map[record.TopicPartition]logclient.OffsetEpoch) {
 		o.active.put(store, key, value)
 		t.noteFirst(store, key, t.stores[store].end.Offset)
 	}
+	t.expirePending()
+	t.showPositions()
 	o.mu.Unlock()
 	t.pending.entries, t.pending.arena = t.pending.entries[:0], t.pending.arena[:0]
 	for i := range t.stores {
@@ -148,8 +150,6 @@ func (t *Task) apply(ends map[record.TopicPartition]logclient.OffsetEpoch) {
 			t.stores[i].end = end
 		}
 	}
-	t.applyExpired()
-	t.publishPositions()
 }
 
 // noteFirst remembers an offset at or before a window's first changelog record.
@@ -167,11 +167,14 @@ func (t *Task) noteFirst(store int, key []byte, at record.Offset) {
 }
 
 func (t *Task) applyExpired() {
-	if t.pending.expired == nil {
-		return
-	}
+	t.overlay.mu.Lock()
+	defer t.overlay.mu.Unlock()
+	t.expirePending()
+}
+
+// expirePending is called under the overlay's mu.
+func (t *Task) expirePending() {
 	o := t.overlay
-	o.mu.Lock()
 	for store, start := range t.pending.expired {
 		o.expire(store, start)
 		for w := range t.stores[store].firsts {
@@ -180,18 +183,21 @@ func (t *Task) applyExpired() {
 			}
 		}
 	}
-	o.mu.Unlock()
 	t.pending.expired = nil
 }
 
 // publishPositions shows the committed positions to queries.
 func (t *Task) publishPositions() {
+	t.overlay.mu.Lock()
+	defer t.overlay.mu.Unlock()
+	t.showPositions()
+}
+
+// showPositions is called under the overlay's mu.
+func (t *Task) showPositions() {
 	ps := make([]Position, 0, len(t.inputs))
 	for _, in := range t.inputs {
 		ps = append(ps, Position{Topic: in.tp.Topic, Partition: in.tp.Partition, Offset: in.next})
 	}
-	o := t.overlay
-	o.mu.Lock()
-	o.positions, o.streamTime = ps, t.streamTime
-	o.mu.Unlock()
+	t.overlay.positions, t.overlay.streamTime = ps, t.streamTime
 }

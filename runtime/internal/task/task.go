@@ -62,6 +62,7 @@ type Task struct {
 	// of the last finished checkpoint.
 	local                            bool
 	flushed, committed, checkpointed []byte
+	trims                            bool // Trimmed has dropped what the last checkpoint has
 
 	unit   processor.Unit
 	writer logclient.Writer
@@ -96,7 +97,9 @@ type storeState struct {
 	changelog record.TopicPartition // Topic empty: none
 	end       logclient.OffsetEpoch // after the last committed record
 	// firsts, of a window store: by live window, an offset at or before its first record.
-	firsts                map[int64]record.Offset
+	firsts map[int64]record.Offset
+	// lasts, of a window store that is followed: by live window, where its last record is.
+	lasts                 map[int64]record.Offset
 	checkpointed, trimmed record.Offset // of the last finished checkpoint; where the changelog was cut for it
 }
 

@@ -97,16 +97,21 @@ func (m *member) Done(logclient.Assignment) error { return nil }
 
 // Committed implements logclient.Member.
 func (m *member) Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]logclient.Position, error) {
-	if err := m.log.enter(ctx); err != nil {
+	return m.log.Committed(ctx, m.group, tps)
+}
+
+// Committed implements logclient.Log.
+func (l *Log) Committed(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]logclient.Position, error) {
+	if err := l.enter(ctx); err != nil {
 		return nil, err
 	}
 	found := make(map[record.TopicPartition]logclient.Position, len(tps))
 	if len(tps) == 0 { // the broker would take it for all
 		return found, nil
 	}
-	committed, err := m.log.broker.FetchOffsets(ctx, m.group, tps, true)
+	committed, err := l.broker.FetchOffsets(ctx, group, tps, true)
 	if err != nil {
-		return nil, classified("fetch the positions of group "+m.group, err)
+		return nil, classified("fetch the positions of group "+group, err)
 	}
 	for tp, c := range committed {
 		found[tp] = logclient.Position{Offset: c.Offset, Epoch: c.Epoch, Metadata: c.Metadata}
@@ -128,4 +133,22 @@ func (m *member) Leave(context.Context) error {
 // committer is who the broker sees: somebody outside of group management.
 func committer(group string) broker.GroupMember {
 	return broker.GroupMember{Group: group, Generation: -1}
+}
+
+// Confirm implements logclient.Member: a process has its groups for itself.
+func (m *member) Confirm(ctx context.Context) error {
+	select {
+	case <-m.left:
+		return fmt.Errorf("group %s: the member has left: %w", m.group, logclient.ErrRebalanced)
+	default:
+		return ctx.Err()
+	}
+}
+
+// Rebalance implements logclient.Member: there is nobody to share with.
+func (m *member) Rebalance() {}
+
+// Generation implements logclient.Member.
+func (m *member) Generation() logclient.Generation {
+	return logclient.Generation{Group: m.group, ID: generation, Member: m.id}
 }

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -153,7 +154,7 @@ func (w *writer) appendLarge(out *output, v *record.View) error {
 		w.begin(out)
 	}
 	if size := out.builder.SizeWith(v); size > out.limit {
-		return &logclient.RecordTooLargeError{TopicPartition: out.tp, Size: size, Limit: out.limit}
+		return &logclient.RecordTooLargeError{TopicPartition: out.tp, Size: size, Limit: out.limit, Key: bytes.Clone(v.Key)}
 	}
 	before := out.builder.Size()
 	out.builder.Append(v)

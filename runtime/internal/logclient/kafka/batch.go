@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -43,7 +45,11 @@ func newChunk(p *kmsg.FetchResponseTopicPartition, from record.Offset, committed
 	}
 	c.data = p.RecordBatches[:at:at]
 	if committed {
+		// Apache Kafka lists them by where they end.
 		c.aborted = p.AbortedTransactions
+		slices.SortFunc(c.aborted, func(a, b kmsg.FetchResponseTopicPartitionAbortedTransaction) int {
+			return cmp.Compare(a.FirstOffset, b.FirstOffset)
+		})
 	}
 	return c, nil
 }

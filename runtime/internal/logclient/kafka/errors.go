@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
 )
@@ -18,6 +19,7 @@ func classified(what string, err error) error {
 	is := func(codes ...error) bool {
 		return slices.ContainsFunc(codes, func(code error) bool { return errors.Is(err, code) })
 	}
+	var rights *logclient.RightsError
 	switch {
 	case err == nil:
 		return nil
@@ -25,14 +27,16 @@ func classified(what string, err error) error {
 		return as(logclient.ErrFenced, what, err) // another process is this member now
 	case is(kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID):
 		// A successor has opened the transactional id, or the coordinator has ended
-		// the transaction for its timeout: what was written in it is void.
+		// the transaction for its timeout: what was written in it is void. This says
+		// nothing of the group: whether this instance is still a member, and what it
+		// runs, is what Member.Next tells.
 		return as(logclient.ErrFenced, what, err)
 	case is(kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.RebalanceInProgress, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch):
 		return as(logclient.ErrRebalanced, what, err)
 	case is(kerr.UnknownTopicOrPartition, kerr.UnknownTopicID):
 		return as(logclient.ErrUnknownTopic, what, err)
-	case is(kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed):
-		return fmt.Errorf("kafka log: %s: %w: give this client's user the rights that docs/cluster.md lists", what, err)
+	case errors.As(err, &rights):
+		return fmt.Errorf("kafka log: %s: %w", what, err)
 	case is(context.Canceled, context.DeadlineExceeded):
 		return err
 	}
@@ -56,7 +60,7 @@ func moving(err error) bool {
 		return errors.Is(err, kerr.ConcurrentTransactions) || // the one before is still being completed
 			code.Retriable && !errors.Is(err, kerr.UnknownTopicOrPartition)
 	}
-	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	return err != nil && !errors.Is(err, kgo.ErrClientClosed) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // Pauses between tries.

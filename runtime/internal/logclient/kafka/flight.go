@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -13,8 +15,13 @@ import (
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
 )
 
-// produceTimeoutMS is how long a broker waits for its replicas.
-const produceTimeoutMS = 30_000
+const (
+	// produceTimeoutMS is how long a broker waits for its replicas.
+	produceTimeoutMS = 10_000
+	// leaderPatience is how long an answer may take before the others are asked
+	// whether they have another leader by now: one that stands still refuses nothing.
+	leaderPatience = 3 * time.Second
+)
 
 // flight is a set of batches on their way, one per partition. It runs in a
 // goroutine of its own and touches of the writer only what does not change
@@ -66,7 +73,7 @@ func (f *flight) run(ctx context.Context) {
 		cancel()
 	}
 	f.mu.Unlock()
-	if !f.w.log.txn2 {
+	if !f.w.log.txn2 && f.w.staged == nil {
 		if f.err = again(ctx, func() error { return f.add(ctx) }); f.err != nil {
 			return
 		}
@@ -101,7 +108,7 @@ func (f *flight) add(ctx context.Context) error {
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil && !errors.Is(err, kerr.OperationNotAttempted) {
-				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err))
+				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, f.w.log.denied(err, attempt{op: "Write", topic: t.Topic, id: f.w.id})))
 			}
 		}
 	}
@@ -164,16 +171,18 @@ func (f *flight) sort(ctx context.Context) (map[int32][]*parcel, error) {
 	return byNode, nil
 }
 
-// lookAgain asks who leads what has not arrived.
-func (f *flight) lookAgain(ctx context.Context) {
-	names := map[string]bool{}
-	var ask []string
-	for _, p := range f.parcels {
-		if name := p.out.tp.Topic; !p.arrived && !names[name] {
-			names[name] = true
-			ask = append(ask, name)
+func topicsIn(parcels []*parcel) (names []string) {
+	for _, p := range parcels {
+		if !slices.Contains(names, p.out.tp.Topic) {
+			names = append(names, p.out.tp.Topic)
 		}
 	}
+	return names
+}
+
+// lookAgain asks who leads what has not arrived.
+func (f *flight) lookAgain(ctx context.Context) {
+	ask := topicsIn(slices.DeleteFunc(slices.Clone(f.parcels), func(p *parcel) bool { return p.arrived }))
 	if _, err := f.w.log.topics.ask(ctx, ask); err != nil && ctx.Err() == nil {
 		f.w.log.cfg.Logger.Warn("kafka: leaders are not known", "topics", ask, "err", err)
 	}
@@ -182,7 +191,7 @@ func (f *flight) lookAgain(ctx context.Context) {
 // send brings batches to one leader.
 func (f *flight) send(ctx context.Context, node int32, parcels []*parcel) error {
 	req := kmsg.NewPtrProduceRequest()
-	req.TransactionID, req.Acks, req.TimeoutMillis = kmsg.StringPtr(f.w.id), -1, produceTimeoutMS
+	req.TransactionID, req.Acks, req.TimeoutMillis = f.w.txnID(), -1, produceTimeoutMS
 	at := map[string]int{}
 	byTP := map[record.TopicPartition]*parcel{}
 	for _, p := range parcels {
@@ -200,8 +209,14 @@ func (f *flight) send(ctx context.Context, node int32, parcels []*parcel) error 
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, rp)
 		byTP[p.out.tp] = p
 	}
-	kresp, err := f.w.cl.Broker(int(node)).Request(ctx, req)
+	asking, done := f.whileLeading(ctx, node, parcels)
+	kresp, err := f.w.cl.Broker(int(node)).Request(asking, req)
+	moved := ctx.Err() == nil && asking.Err() != nil
+	done()
 	if err != nil {
+		if moved {
+			return fmt.Errorf("broker %d did not answer and leads no more: %w", node, kerr.NotLeaderForPartition)
+		}
 		return err
 	}
 	var failed error
@@ -214,7 +229,11 @@ func (f *flight) send(ctx context.Context, node int32, parcels []*parcel) error 
 				continue
 			}
 			if err := kerr.ErrorForCode(rp.ErrorCode); err != nil {
-				failed = worse(failed, fmt.Errorf("%s-%d: %w", name, rp.Partition, produceError(err)))
+				if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+					err = fmt.Errorf("a batch of %d bytes, made for a max.message.bytes of %d, is refused: raise max.message.bytes of topic %s, or let this program's user see it (DescribeConfigs on the topic), so that its batches fit: %w", len(p.data), p.out.topic.limit, name, err)
+				}
+				err = f.w.log.denied(produceError(err), attempt{op: "Write", topic: name, id: f.w.id})
+				failed = worse(failed, fmt.Errorf("%s-%d: %w", name, rp.Partition, err))
 				continue
 			}
 			p.arrived = true
@@ -229,6 +248,32 @@ func (f *flight) send(ctx context.Context, node int32, parcels []*parcel) error 
 		}
 	}
 	return failed
+}
+
+// whileLeading is a context that ends once all of these partitions have another
+// leader than node. What was sent to node may have arrived all the same; sending it
+// again does no harm.
+func (f *flight) whileLeading(ctx context.Context, node int32, parcels []*parcel) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	topics, tps := topicsIn(parcels), make([]record.TopicPartition, len(parcels))
+	for i, p := range parcels {
+		tps[i] = p.out.tp
+	}
+	timer := time.AfterFunc(leaderPatience, func() {
+		for ctx.Err() == nil {
+			asking, done := context.WithTimeout(ctx, leaderPatience)
+			_, err := f.w.log.topics.ask(asking, topics)
+			done()
+			if err == nil && !f.w.log.topics.leads(node, tps) {
+				cancel()
+			}
+			wait(ctx, leaderPatience/3)
+		}
+	})
+	return ctx, func() {
+		timer.Stop()
+		cancel()
+	}
 }
 
 // produceError tells a leader that does not know the topic yet, which asking

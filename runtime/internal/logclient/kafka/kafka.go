@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ type Config struct {
 	ClientID string   // what the brokers call this client. Default "millstream"
 	TLS      *tls.Config
 	SASL     sasl.Mechanism
+	User     string // of SASL, for errors about what it may not do
+	// Dial opens connections, below TLS. Default: a net.Dialer.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// ReplicationFactor of topics that Ensure makes. Default 0: the broker's.
 	ReplicationFactor int16
 	// ConnectTimeout bounds how long Open waits for the first answer. Default 10 s.
@@ -83,6 +87,8 @@ type Log struct {
 	cfg     Config
 	cl      *kgo.Client // for everything but records and groups
 	topics  *topicCache
+	chatter *chatter
+	silence *silence
 	cluster string
 	// txn2 says that the cluster has transaction.version 2 (KIP-890): partitions
 	// join a transaction by being written to, and each end bumps the epoch.
@@ -108,39 +114,17 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l := &Log{cfg: cfg.withDefaults(), done: make(chan struct{}), members: map[*member]bool{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.chatter, l.silence = newChatter(l.cfg.Logger), newSilence()
 	var err error
 	if l.cl, err = l.client(); err != nil {
 		return nil, fmt.Errorf("kafka log: %w", err)
 	}
-	l.topics = newTopicCache(l.cl)
+	l.topics = newTopicCache(l)
 	if err := l.connect(ctx); err != nil {
 		l.cl.Close()
 		return nil, err
 	}
 	return l, nil
-}
-
-// connect learns the cluster's id and what it can do.
-func (l *Log) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.cfg.ConnectTimeout, fmt.Errorf("no answer within %v", l.cfg.ConnectTimeout))
-	defer cancel()
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{}
-	meta, err := req.RequestWith(ctx, l.cl)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w (%w)", cause, err)
-		}
-		return as(logclient.ErrUnavailable, fmt.Sprintf("connect to %v: is a Kafka broker there, and do TLS and SASL settings fit its listener?", l.cfg.Seeds), err)
-	}
-	if meta.ClusterID != nil {
-		l.cluster = *meta.ClusterID
-	}
-	versions, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, l.cl)
-	if err != nil {
-		return as(logclient.ErrUnavailable, fmt.Sprintf("ask %v for its versions", l.cfg.Seeds), err)
-	}
-	return l.check(versions)
 }
 
 // needs are the requests without which there is no exactly once here.
@@ -163,7 +147,11 @@ func (l *Log) check(versions *kmsg.ApiVersionsResponse) error {
 	}
 	for _, n := range needs {
 		if v, ok := have[n.key.Int16()]; !ok || v < n.version {
-			return fmt.Errorf("kafka log: the broker at %v is too old: it answers %s up to version %d, expected %d or more for %s", l.cfg.Seeds, n.key.Name(), v, n.version, n.what)
+			answers := fmt.Sprintf("answers %s up to version %d", n.key.Name(), v)
+			if !ok {
+				answers = "does not answer " + n.key.Name()
+			}
+			return fmt.Errorf("kafka log: the broker at %v is too old: it %s, expected version %d or newer, for %s: use a cluster of Apache Kafka 2.8 or newer, or millstream serve", l.cfg.Seeds, answers, n.version, n.what)
 		}
 	}
 	for _, f := range versions.FinalizedFeatures {
@@ -178,17 +166,42 @@ func (l *Log) check(versions *kmsg.ApiVersionsResponse) error {
 func (l *Log) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	all := []kgo.Opt{
 		kgo.SeedBrokers(l.cfg.Seeds...), kgo.ClientID(l.cfg.ClientID),
-		kgo.WithLogger(clientLogger{l.cfg.Logger}),
+		kgo.WithLogger(l.chatter), kgo.Dialer(l.dial),
 		kgo.RetryTimeout(30 * time.Second),
 		kgo.MetadataMinAge(50 * time.Millisecond),
-	}
-	if l.cfg.TLS != nil {
-		all = append(all, kgo.DialTLSConfig(l.cfg.TLS))
 	}
 	if l.cfg.SASL != nil {
 		all = append(all, kgo.SASL(l.cfg.SASL))
 	}
 	return kgo.NewClient(append(all, opts...)...)
+}
+
+// dialTimeout is franz-go's own, for dialers that are not.
+const dialTimeout = 10 * time.Second
+
+// dial opens a connection, with TLS on top where that is asked for.
+func (l *Log) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	dial := l.cfg.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := l.silence.dialer(dial)(ctx, network, addr)
+	if err != nil || l.cfg.TLS == nil {
+		return conn, err
+	}
+	cfg := l.cfg.TLS.Clone()
+	if cfg.ServerName == "" {
+		if cfg.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	secure := tls.Client(conn, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return secure, nil
 }
 
 // withoutTxn2 are the versions of clients before KIP-890.
@@ -199,19 +212,6 @@ func withoutTxn2() kgo.Opt {
 	v.SetMaxKeyVersion(kmsg.TxnOffsetCommit.Int16(), 4)
 	v.SetMaxKeyVersion(kmsg.EndTxn.Int16(), 4)
 	return kgo.MaxVersions(v)
-}
-
-// clientLogger hands franz-go's warnings on.
-type clientLogger struct{ to *slog.Logger }
-
-func (clientLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-func (c clientLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	to := slog.LevelWarn
-	if level == kgo.LogLevelError {
-		to = slog.LevelError
-	}
-	c.to.Log(context.Background(), to, "kafka: "+msg, keyvals...)
 }
 
 // Close implements logclient.Log: members leave their groups, whoever waits gets
@@ -252,6 +252,14 @@ func (l *Log) enter(ctx context.Context) error {
 		return err
 	}
 	return l.live()
+}
+
+// whileOpen is a context that also ends with the log: brokers that are out of reach
+// are asked again and again.
+func (l *Log) whileOpen(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(l.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // ClusterID implements logclient.Log.

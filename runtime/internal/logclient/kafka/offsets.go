@@ -2,8 +2,11 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,6 +32,7 @@ func (l *Log) Offsets(ctx context.Context, tps []record.TopicPartition, at logcl
 		look = l.endOfEpoch
 	}
 	found := map[record.TopicPartition]logclient.OffsetEpoch{}
+	began := time.Now()
 	err := again(ctx, func() error {
 		var left []record.TopicPartition
 		for _, tp := range tps {
@@ -39,7 +43,11 @@ func (l *Log) Offsets(ctx context.Context, tps []record.TopicPartition, at logcl
 		if len(left) == 0 {
 			return nil
 		}
-		return look(ctx, left, at, found)
+		err := look(ctx, left, at, found)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Since(began) < hearsay && l.exist(ctx, left) {
+			return fmt.Errorf("%w: %v", kerr.NotLeaderForPartition, err)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, l.failed(ctx, "look up offsets", err)
@@ -54,6 +62,16 @@ func (l *Log) Offsets(ctx context.Context, tps []record.TopicPartition, at logcl
 		all[i] = found[tp]
 	}
 	return all, nil
+}
+
+// exist says whether the cluster has the partitions, as far as any broker knows.
+func (l *Log) exist(ctx context.Context, tps []record.TopicPartition) bool {
+	names, _ := byTopic(tps)
+	known, err := l.topics.ask(ctx, names)
+	return err == nil && !slices.ContainsFunc(tps, func(tp record.TopicPartition) bool {
+		t := known[tp.Topic]
+		return t == nil || int(tp.Partition) >= len(t.parts)
+	})
 }
 
 // endsForNone replaces what was not found by the end.
@@ -72,6 +90,12 @@ func (l *Log) endsForNone(ctx context.Context, tps []record.TopicPartition, foun
 		found[none[i]] = ends[i]
 	}
 	return err
+}
+
+// Committed implements logclient.Log.
+func (l *Log) Committed(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]logclient.Position, error) {
+	nobody := member{log: l, group: group}
+	return nobody.Committed(ctx, tps)
 }
 
 // byTopic groups partitions.
@@ -124,7 +148,7 @@ func (l *Log) list(ctx context.Context, tps []record.TopicPartition, at logclien
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err))
+				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, l.denied(err, attempt{op: "Describe", topic: t.Topic})))
 				continue
 			}
 			o := logclient.OffsetEpoch{Offset: record.Offset(p.Offset), Epoch: record.LeaderEpoch(p.LeaderEpoch)}
@@ -173,7 +197,7 @@ func (l *Log) endOfEpoch(ctx context.Context, tps []record.TopicPartition, at lo
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err))
+				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, l.denied(err, attempt{op: "Describe", topic: t.Topic})))
 				continue
 			}
 			o := logclient.OffsetEpoch{Offset: record.Offset(p.EndOffset), Epoch: record.LeaderEpoch(p.LeaderEpoch)}
@@ -226,7 +250,7 @@ func (l *Log) DeleteBefore(ctx context.Context, before map[record.TopicPartition
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err))
+					failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, l.denied(err, attempt{op: "Delete", topic: t.Topic})))
 				}
 			}
 		}

@@ -377,7 +377,7 @@ func (r *reader) take(in *input, p *kmsg.FetchResponseTopicPartition, generation
 	case moving(code), errors.Is(code, kerr.UnknownTopicOrPartition), errors.Is(code, kerr.UnknownTopicID):
 		return code
 	default:
-		r.fail(in, generation, classified(fmt.Sprintf("read %s-%d from %d", in.tp.Topic, in.tp.Partition, in.next), code))
+		r.fail(in, generation, classified(fmt.Sprintf("read %s-%d from %d", in.tp.Topic, in.tp.Partition, in.next), r.log.denied(code, attempt{op: "Read", topic: in.tp.Topic})))
 		return nil
 	}
 	c, err := newChunk(p, in.next, !r.cfg.ReadUncommitted)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,7 +20,9 @@ import (
 
 // topicCache remembers topics with their partitions' leaders.
 type topicCache struct {
-	cl *kgo.Client
+	cl      *kgo.Client
+	denied  func(error, attempt) error // Log.denied
+	silence *silence
 
 	mu    sync.Mutex // guards what follows
 	known map[string]*topic
@@ -31,7 +34,13 @@ type topic struct {
 	name  string
 	id    [16]byte
 	parts []leader
+	seen  time.Time // when metadata last had it
 }
+
+// hearsay is how much longer than others a broker may take to hear of a topic:
+// what one has told of is not gone because the next one, or its leader, does not
+// know it.
+const hearsay = 5 * time.Second
 
 // leader is who leads a partition, -1 if nobody does.
 type leader struct {
@@ -39,8 +48,8 @@ type leader struct {
 	epoch record.LeaderEpoch
 }
 
-func newTopicCache(cl *kgo.Client) *topicCache {
-	return &topicCache{cl: cl, known: map[string]*topic{}, byID: map[[16]byte]string{}}
+func newTopicCache(l *Log) *topicCache {
+	return &topicCache{cl: l.cl, denied: l.denied, silence: l.silence, known: map[string]*topic{}, byID: map[[16]byte]string{}}
 }
 
 // get describes a topic from memory, asking if it is not known. A missing topic
@@ -62,8 +71,30 @@ func (c *topicCache) get(ctx context.Context, name string) (*topic, error) {
 	return found[name], nil
 }
 
+// partitions is how many a topic has, from memory; 0 if it is not known.
+func (c *topicCache) partitions(name string) int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.known[name]; t != nil {
+		return int32(len(t.parts))
+	}
+	return 0
+}
+
+// leads says whether a node leads any of the partitions, as far as is known; one
+// of which nothing is known counts.
+func (c *topicCache) leads(node int32, tps []record.TopicPartition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(tps, func(tp record.TopicPartition) bool {
+		t := c.known[tp.Topic]
+		return t == nil || int(tp.Partition) >= len(t.parts) || t.parts[tp.Partition].node == node
+	})
+}
+
 // ask fetches topics from the cluster and remembers them; a missing one is not in
-// the answer and forgotten.
+// the answer and forgotten. Each question may go to another broker, and one may
+// have heard less than another.
 func (c *topicCache) ask(ctx context.Context, names []string) (map[string]*topic, error) {
 	found := map[string]*topic{}
 	err := again(ctx, func() error {
@@ -79,14 +110,17 @@ func (c *topicCache) ask(ctx context.Context, names []string) (map[string]*topic
 		if err != nil {
 			return err
 		}
+		c.silence.heardOf(len(resp.Brokers))
 		for i := range resp.Topics {
 			t := &resp.Topics[i]
 			err := kerr.ErrorForCode(t.ErrorCode)
 			switch {
 			case errors.Is(err, kerr.UnknownTopicOrPartition):
-				c.forget(*t.Topic)
+				if known := c.forget(*t.Topic); known != nil {
+					found[*t.Topic] = known
+				}
 			case err != nil && t.Topic != nil:
-				return fmt.Errorf("topic %s: %w", *t.Topic, err)
+				return fmt.Errorf("topic %s: %w", *t.Topic, c.denied(err, attempt{op: "Describe", topic: *t.Topic}))
 			case err != nil:
 				return err
 			default:
@@ -99,7 +133,7 @@ func (c *topicCache) ask(ctx context.Context, names []string) (map[string]*topic
 }
 
 func (c *topicCache) remember(m *kmsg.MetadataResponseTopic) *topic {
-	t := &topic{name: *m.Topic, id: m.TopicID, parts: make([]leader, len(m.Partitions))}
+	t := &topic{name: *m.Topic, id: m.TopicID, parts: make([]leader, len(m.Partitions)), seen: time.Now()}
 	for i := range t.parts {
 		t.parts[i].node = -1
 	}
@@ -112,18 +146,32 @@ func (c *topicCache) remember(m *kmsg.MetadataResponseTopic) *topic {
 	defer c.mu.Unlock()
 	if old := c.known[t.name]; old != nil && old.id != t.id {
 		delete(c.byID, old.id)
+	} else if old != nil {
+		for i := range min(len(t.parts), len(old.parts)) {
+			if old.parts[i].epoch > t.parts[i].epoch {
+				t.parts[i] = old.parts[i] // epochs never go back: this broker has not heard yet
+			}
+		}
 	}
 	c.known[t.name], c.byID[t.id] = t, t.name
 	return t
 }
 
-func (c *topicCache) forget(name string) {
+// forget drops a topic that metadata does not have; one that was there a moment
+// ago stays and is returned.
+func (c *topicCache) forget(name string) *topic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.known[name]; t != nil {
-		delete(c.byID, t.id)
-		delete(c.known, name)
+	t := c.known[name]
+	switch {
+	case t == nil:
+		return nil
+	case time.Since(t.seen) < hearsay:
+		return t
 	}
+	delete(c.byID, t.id)
+	delete(c.known, name)
+	return nil
 }
 
 // name of a topic in an answer, which has its id or its name by version.
@@ -145,14 +193,18 @@ func (l *Log) Describe(ctx context.Context, topics []string) ([]logclient.TopicI
 	if err != nil {
 		return nil, l.failed(ctx, "describe topics", err)
 	}
-	infos := make([]logclient.TopicInfo, len(topics))
-	for i, name := range topics {
+	return describe(topics, found), nil
+}
+
+func describe(names []string, found map[string]*topic) []logclient.TopicInfo {
+	infos := make([]logclient.TopicInfo, len(names))
+	for i, name := range names {
 		infos[i].Name = name
 		if t := found[name]; t != nil {
 			infos[i].ID, infos[i].Partitions = t.id, int32(len(t.parts))
 		}
 	}
-	return infos, nil
+	return infos
 }
 
 // failed classifies an error of a call; a log that was closed meanwhile says so.
@@ -189,6 +241,9 @@ func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logcli
 			return nil, &logclient.TopicMismatchError{Topic: s.Name, Have: infos[i].Partitions, Expected: s.Partitions}
 		}
 	}
+	if err := l.checkKept(ctx, specs, infos); err != nil {
+		return nil, err
+	}
 	if err := l.follow(ctx, specs, infos); err != nil {
 		return nil, err
 	}
@@ -198,12 +253,11 @@ func (l *Log) Ensure(ctx context.Context, specs []logclient.TopicSpec) ([]logcli
 	if err := l.create(ctx, req); err != nil {
 		return nil, err
 	}
-	if err := l.awaitLeaders(ctx, names); err != nil {
+	found, err := l.awaitLeaders(ctx, names)
+	if err != nil {
 		return nil, err
 	}
-	if infos, err = l.Describe(ctx, names); err != nil {
-		return nil, err
-	}
+	infos = describe(names, found)
 	for i, s := range specs { // somebody else may have been faster
 		if s.Partitions != 0 && s.Partitions != infos[i].Partitions {
 			return nil, &logclient.TopicMismatchError{Topic: s.Name, Have: infos[i].Partitions, Expected: s.Partitions}
@@ -264,9 +318,16 @@ func (l *Log) create(ctx context.Context, req *kmsg.CreateTopicsRequest) error {
 	if err != nil {
 		return l.failed(ctx, "create topics", err)
 	}
+	var forbidden []logclient.Right
+	var refused error
 	for _, t := range resp.Topics {
 		err := kerr.ErrorForCode(t.ErrorCode)
-		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+		switch {
+		case err == nil || errors.Is(err, kerr.TopicAlreadyExists):
+			continue
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			refused = err
+			forbidden = append(forbidden, logclient.Right{Operation: "Create", Resource: "topic", Name: t.Topic})
 			continue
 		}
 		if t.ErrorMessage != nil && *t.ErrorMessage != "" {
@@ -274,16 +335,18 @@ func (l *Log) create(ctx context.Context, req *kmsg.CreateTopicsRequest) error {
 		}
 		return classified("create topic "+t.Topic, err)
 	}
+	if len(forbidden) > 0 {
+		return classified("create topics", l.lacks(refused, forbidden...))
+	}
 	return nil
 }
 
 // awaitLeaders waits until new topics are known to the broker that answers, and
-// each of their partitions is led.
-func (l *Log) awaitLeaders(ctx context.Context, names []string) error {
-	what := "wait for the leaders of new topics"
-	err := again(ctx, func() error {
-		found, err := l.topics.ask(ctx, names)
-		if err != nil {
+// each of their partitions is led. It returns that answer: the next broker that is
+// asked may know less.
+func (l *Log) awaitLeaders(ctx context.Context, names []string) (found map[string]*topic, err error) {
+	err = again(ctx, func() (err error) {
+		if found, err = l.topics.ask(ctx, names); err != nil {
 			return err
 		}
 		for _, name := range names {
@@ -294,9 +357,9 @@ func (l *Log) awaitLeaders(ctx context.Context, names []string) error {
 		return nil
 	})
 	if err != nil {
-		return l.failed(ctx, what, err)
+		return nil, l.failed(ctx, "wait for the leaders of new topics", err)
 	}
-	return nil
+	return found, nil
 }
 
 // maxMessageBytes asks for the size of the largest batch that a topic takes;

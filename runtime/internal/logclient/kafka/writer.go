@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ type identity struct {
 	epoch int16
 }
 
-// writer implements logclient.Writer: one transactional producer. Batches go out
+// writer implements logclient.Writer: one transactional producer, or one without
+// transactions (staged). Batches go out
 // in flights: all partitions that have records, one request per leader, while
 // Append goes on. The next flight waits for the one before, so that a partition
 // has one batch under way, and sending it again keeps the order.
@@ -41,6 +43,8 @@ type writer struct {
 	id    string
 	codec record.Codec
 	ident identity
+	// staged is how a writer without transactions commits; nil: it has transactions.
+	staged *staged
 
 	ctx    context.Context // ends with Close, or with the log's
 	cancel context.CancelFunc
@@ -62,6 +66,7 @@ type topicOutputs struct {
 	name  string
 	id    [16]byte
 	limit int // max.message.bytes
+	stage logclient.Stage
 	parts []*output
 }
 
@@ -99,7 +104,14 @@ func (l *Log) Writer(ctx context.Context, id logclient.TxnID, cfg logclient.Writ
 	if timeout == 0 {
 		timeout = l.cfg.TransactionTimeout
 	}
-	if err := w.initialize(ctx, int32(timeout.Milliseconds())); err != nil {
+	err = w.initialize(ctx, &w.id, int32(timeout.Milliseconds()))
+	if err == nil && cfg.AtLeastOnce {
+		// What a predecessor with transactions left has ended.
+		w.staged = newStaged(w, cfg)
+		w.ident = identity{-1, -1}
+		err = w.initialize(ctx, nil, 0)
+	}
+	if err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -111,12 +123,17 @@ func (l *Log) Writer(ctx context.Context, id logclient.TxnID, cfg logclient.Writ
 const maxRequest = 100 << 20
 
 // initialize opens the transactional id: the transaction that a predecessor, or
-// this writer, left open is aborted, and the epoch rises.
-func (w *writer) initialize(ctx context.Context, timeoutMS int32) error {
+// this writer, left open is aborted, and the epoch rises. Without one it gets a
+// producer id of its own.
+func (w *writer) initialize(ctx context.Context, id *string, timeoutMS int32) error {
+	ctx, done := w.log.whileOpen(ctx)
+	defer done()
 	err := again(ctx, func() error {
 		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr(w.id), timeoutMS
-		req.ProducerID, req.ProducerEpoch = w.ident.id, w.ident.epoch
+		req.TransactionalID, req.TransactionTimeoutMillis = id, timeoutMS
+		if id != nil {
+			req.ProducerID, req.ProducerEpoch = w.ident.id, w.ident.epoch
+		}
 		resp, err := req.RequestWith(ctx, w.cl)
 		if err == nil {
 			err = kerr.ErrorForCode(resp.ErrorCode)
@@ -127,10 +144,10 @@ func (w *writer) initialize(ctx context.Context, timeoutMS int32) error {
 		return err
 	})
 	if errors.Is(err, kerr.InvalidTransactionTimeout) {
-		return fmt.Errorf("kafka log: open transactional id %s: the transaction time-out of %d ms is above the broker's transaction.max.timeout.ms: %w", w.id, timeoutMS, err)
+		return fmt.Errorf("kafka log: open transactional id %s: the transaction time-out of %d ms is above the broker's transaction.max.timeout.ms: set Cluster.TransactionTimeout to less, or raise the broker's: %w", w.id, timeoutMS, err)
 	}
 	if err != nil {
-		return w.log.failed(ctx, "open transactional id "+w.id, err)
+		return w.log.failed(ctx, "open transactional id "+w.id, w.log.denied(err, attempt{id: w.id}))
 	}
 	return nil
 }
@@ -203,17 +220,31 @@ func overhead(v *record.View) int {
 // appendLarge appends a record that may not fit into the batch at hand.
 func (w *writer) appendLarge(out *output, v *record.View) error {
 	if out.builder.Count() > 0 && out.builder.SizeWith(v) > out.topic.limit {
-		if err := w.send(); err != nil {
+		if err := w.makeRoom(out); err != nil {
 			return err
 		}
 		w.fill(out)
 	}
 	if size := out.builder.SizeWith(v); size > out.topic.limit {
-		return &logclient.RecordTooLargeError{TopicPartition: out.tp, Size: size, Limit: out.topic.limit}
+		return &logclient.RecordTooLargeError{TopicPartition: out.tp, Size: size, Limit: out.topic.limit, Key: bytes.Clone(v.Key)}
 	}
 	before := out.builder.Size()
 	out.builder.Append(v)
 	return w.grown(out, before)
+}
+
+// makeRoom takes a full batch out of an output's hands.
+func (w *writer) makeRoom(out *output) error {
+	switch {
+	case w.staged == nil || out.topic.stage == logclient.StageOutput:
+		return w.send()
+	case out.topic.stage == logclient.StagePosition:
+		return w.staged.park(out)
+	}
+	if err := w.staged.fly(w.ctx, logclient.StageOutput); err != nil {
+		return err
+	}
+	return w.staged.writeState(w.ctx, w.staged.current())
 }
 
 // topic finds or makes the outputs of a topic.
@@ -230,6 +261,9 @@ func (w *writer) topic(tp record.TopicPartition) (*topicOutputs, error) {
 			return nil, err
 		}
 		t = &topicOutputs{name: tp.Topic, id: known.id, limit: limit, parts: make([]*output, len(known.parts))}
+		if w.staged != nil {
+			t.stage = w.staged.of(tp.Topic)
+		}
 		w.topics[tp.Topic] = t
 	}
 	w.last = t
@@ -249,11 +283,20 @@ func (w *writer) fill(out *output) {
 
 // send lets everything that is buffered fly, after the flight before has landed.
 func (w *writer) send() error {
+	if w.staged != nil {
+		return w.staged.send()
+	}
 	if err := w.land(w.ctx); err != nil {
 		return err
 	}
-	f := &flight{w: w, ident: w.ident, done: make(chan struct{})}
-	for _, out := range w.dirty {
+	parcels := w.pack(w.dirty)
+	w.dirty, w.buffered = w.dirty[:0], 0
+	return w.launch(parcels)
+}
+
+// pack makes batches of what outputs hold.
+func (w *writer) pack(outs []*output) (parcels []*parcel) {
+	for _, out := range outs {
 		b := out.builder
 		out.builder = nil
 		count := b.Count()
@@ -262,7 +305,7 @@ func (w *writer) send() error {
 			continue
 		}
 		b.SetProducer(record.ProducerID(w.ident.id), record.ProducerEpoch(w.ident.epoch), out.sequence)
-		b.SetTransactional(true)
+		b.SetTransactional(w.staged == nil)
 		data, err := b.Finish(w.codec)
 		if err != nil {
 			w.failed = fmt.Errorf("kafka log: encode a batch for %s: %w", out.tp.Topic, err)
@@ -272,13 +315,18 @@ func (w *writer) send() error {
 			out.isNew = false
 			w.written = append(w.written, out)
 		}
-		f.parcels = append(f.parcels, &parcel{out: out, builder: b, data: data, count: int64(count)})
+		parcels = append(parcels, &parcel{out: out, builder: b, data: data, count: int64(count)})
 	}
-	w.dirty, w.buffered = w.dirty[:0], 0
-	if w.failed != nil || len(f.parcels) == 0 {
+	return parcels
+}
+
+// launch sends batches on their way; none is in the air.
+func (w *writer) launch(parcels []*parcel) error {
+	if w.failed != nil || len(parcels) == 0 {
 		return w.failed
 	}
-	w.open, w.flight = true, f
+	f := &flight{w: w, ident: w.ident, parcels: parcels, done: make(chan struct{})}
+	w.open, w.flight = w.staged == nil, f
 	go f.run(w.ctx)
 	return nil
 }
@@ -330,7 +378,15 @@ func (w *writer) drop() {
 
 // fail remembers an error that only Abort, or nothing, mends.
 func (w *writer) fail(what string, err error) error {
+	if w.staged == nil && (errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)) {
+		what += " under the transactional id " + w.id + ", which another process has opened since, or which the cluster has ended for its time-out"
+	}
 	w.failed = w.log.failed(w.ctx, what, err)
+	if w.staged != nil {
+		if blamed := w.staged.blamed(err); blamed != nil {
+			w.failed = blamed
+		}
+	}
 	switch logclient.Classify(w.failed) {
 	case logclient.ClassFenced, logclient.ClassUnknownOutcome:
 		w.dead = w.failed
@@ -359,22 +415,14 @@ func (w *writer) Commit(ctx context.Context, in logclient.Positions, g logclient
 	if err := w.log.enter(ctx); err != nil {
 		return nil, err
 	}
-	if err := w.send(); err != nil {
+	ctx, release := w.log.whileOpen(ctx)
+	defer release()
+	commit := w.commit
+	if w.staged != nil {
+		commit = w.staged.commit
+	}
+	if err := commit(ctx, in, g); err != nil {
 		return nil, err
-	}
-	if err := w.land(ctx); err != nil {
-		w.failed = err
-		return nil, err
-	}
-	if len(in) > 0 {
-		if err := w.commitPositions(ctx, in, g); err != nil {
-			return nil, err
-		}
-	}
-	if w.open {
-		if err := w.end(ctx, true); err != nil {
-			return nil, err
-		}
 	}
 	done := make(map[record.TopicPartition]logclient.OffsetEpoch, len(w.written))
 	for _, out := range w.written {
@@ -384,24 +432,58 @@ func (w *writer) Commit(ctx context.Context, in logclient.Positions, g logclient
 	return done, nil
 }
 
+// commit ends a transaction.
+func (w *writer) commit(ctx context.Context, in logclient.Positions, g logclient.Generation) error {
+	if err := w.send(); err != nil {
+		return err
+	}
+	if err := w.land(ctx); err != nil {
+		w.failed = err
+		return err
+	}
+	if len(in) > 0 {
+		if err := w.commitPositions(ctx, in, g); err != nil {
+			return err
+		}
+	}
+	if !w.open {
+		return nil
+	}
+	return w.end(ctx, true)
+}
+
 // commitPositions puts the input positions into the transaction.
 func (w *writer) commitPositions(ctx context.Context, in logclient.Positions, g logclient.Generation) error {
 	if g.Group == "" {
 		w.failed = errors.New("kafka log: positions are committed without a group: set Generation to that of the member's assignment")
 		return w.failed
 	}
-	w.open = true
-	if !w.log.txn2 {
+	offsetCommit := w.offsetCommit
+	if w.staged != nil {
+		offsetCommit = w.staged.offsetCommit
+	} else {
+		w.open = true
+	}
+	if !w.log.txn2 && w.staged == nil {
 		err := again(ctx, func() error { return w.addGroup(ctx, g.Group) })
 		if err != nil {
-			return w.failIn(ctx, "add group "+g.Group+" to the transaction of "+w.id, err)
+			return w.failIn(ctx, "add group "+g.Group+" to the transaction of "+w.id, w.log.denied(err, attempt{group: g.Group, id: w.id}))
 		}
 	}
-	err := again(ctx, func() error { return w.offsetCommit(ctx, in, g) })
-	if err != nil {
-		return w.failIn(ctx, "commit the positions of group "+g.Group, err)
+	err := w.log.ride(ctx, in, g, func(g logclient.Generation) error {
+		return again(ctx, func() error { return offsetCommit(ctx, in, g) })
+	})
+	what := "commit the positions of group " + g.Group
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kerr.FencedInstanceID):
+		// This member is no longer one. Whether another process has its name, or its
+		// session is over, it finds out by itself.
+		w.failed = as(logclient.ErrRebalanced, what, err)
+		return w.failed
 	}
-	return nil
+	return w.failIn(ctx, what, err)
 }
 
 // failIn is fail for a call whose context may have ended.
@@ -457,7 +539,7 @@ func (w *writer) offsetCommit(ctx context.Context, in logclient.Positions, g log
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, err))
+				failed = worse(failed, fmt.Errorf("%s-%d: %w", t.Topic, p.Partition, w.log.denied(err, attempt{"Read", t.Topic, g.Group, w.id})))
 			}
 		}
 	}
@@ -496,7 +578,7 @@ func (w *writer) end(ctx context.Context, commit bool) error {
 		w.dead = w.failed
 		return w.failed
 	}
-	return w.failIn(ctx, what, err)
+	return w.failIn(ctx, what, w.log.denied(err, attempt{id: w.id}))
 }
 
 // nextTransaction forgets which partitions the last one had.
@@ -536,10 +618,13 @@ func (w *writer) Abort(ctx context.Context) error {
 			return w.dead
 		}
 	}
+	if w.staged != nil {
+		return w.staged.abort(ctx)
+	}
 	if w.open {
 		err := error(nil)
 		if w.failed != nil {
-			err = w.initialize(ctx, int32(w.log.cfg.TransactionTimeout.Milliseconds()))
+			err = w.initialize(ctx, &w.id, int32(w.log.cfg.TransactionTimeout.Milliseconds()))
 			w.topics, w.last = map[string]*topicOutputs{}, nil // topics may have been made anew
 			w.written = nil
 		} else {

@@ -123,23 +123,29 @@ func (m *member) Done(logclient.Assignment) error { return nil }
 
 // Committed implements logclient.Member.
 func (m *member) Committed(ctx context.Context, tps []record.TopicPartition) (map[record.TopicPartition]logclient.Position, error) {
-	s := m.log.srv
+	return m.log.Committed(ctx, m.group.name, tps)
+}
+
+// Committed implements logclient.Log.
+func (l *Log) Committed(ctx context.Context, group string, tps []record.TopicPartition) (map[record.TopicPartition]logclient.Position, error) {
+	s := l.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	wakeup := newWakeup()
 	for {
-		if err := m.log.live(); err != nil {
+		if err := l.live(); err != nil {
 			return nil, err
 		}
-		if !s.pendingPositions(m.group.name, tps) {
+		if !s.pendingPositions(group, tps) {
 			break
 		}
-		if err := s.wait(ctx, m.wakeup); err != nil {
+		if err := s.wait(ctx, wakeup); err != nil {
 			return nil, err
 		}
 	}
 	found := make(map[record.TopicPartition]logclient.Position, len(tps))
 	for _, tp := range tps {
-		if p, is := m.group.positions[tp]; is {
+		if p, is := s.group(group).positions[tp]; is {
 			found[tp] = p
 		}
 	}
@@ -172,4 +178,24 @@ func (m *member) Leave(context.Context) error {
 	}
 	s.wakeAll()
 	return nil
+}
+
+// Confirm implements logclient.Member.
+func (m *member) Confirm(ctx context.Context) error {
+	m.log.srv.mu.Lock()
+	defer m.log.srv.mu.Unlock()
+	if m.group.member != m {
+		return fmt.Errorf("memlog: group %s: member %q is in it no more: %w", m.group.name, m.id, logclient.ErrRebalanced)
+	}
+	return ctx.Err()
+}
+
+// Rebalance implements logclient.Member: there is nobody to share with.
+func (m *member) Rebalance() {}
+
+// Generation implements logclient.Member.
+func (m *member) Generation() logclient.Generation {
+	m.log.srv.mu.Lock()
+	defer m.log.srv.mu.Unlock()
+	return logclient.Generation{Group: m.group.name, ID: m.group.generation, Member: m.id}
 }

@@ -1,6 +1,7 @@
 package memlog
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -142,7 +143,7 @@ func (w *writer) Append(tp record.TopicPartition, v *record.View) error {
 	}
 	r, size := keep(v)
 	if size > s.cfg.MaxRecordBytes {
-		return &logclient.RecordTooLargeError{TopicPartition: tp, Size: size, Limit: s.cfg.MaxRecordBytes}
+		return &logclient.RecordTooLargeError{TopicPartition: tp, Size: size, Limit: s.cfg.MaxRecordBytes, Key: bytes.Clone(v.Key)}
 	}
 	b := w.buffers[tp]
 	if b == nil {
