@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -59,11 +60,15 @@ func plainLoop(t *testing.T, s *gocql.Session, insert string, records []connecto
 	wg.Wait()
 }
 
-// TestIntegrationThroughputBesideAPlainLoop prints the figures of both, round by
+// TestTortureThroughputBesideAPlainLoop prints the figures of both, round by
 // round in turn; it asserts no wall clock, only that both write the same.
-func TestIntegrationThroughputBesideAPlainLoop(t *testing.T) {
+func TestTortureThroughputBesideAPlainLoop(t *testing.T) {
+	if os.Getenv("TORTURE") == "" {
+		t.Skip("skipped: runs in `make torture`")
+	}
+	t.Setenv("INTEGRATION", "1")
 	c := realCluster(t)
-	const rounds, perWrite = 5, 2000
+	const perWrite, rounds = 2000, 5
 	for _, w := range []struct {
 		name                string
 		n, partitions, rows int

@@ -116,6 +116,25 @@ type described struct {
 	partitions int32
 }
 
+// hearsay is how much later than others a broker may hear of a new topic.
+const hearsay = 3 * time.Second
+
+// expect is describe of a topic that should be there: who made it just now may have
+// talked to another broker.
+func expect(ctx context.Context, client *kafkago.Client, c *Connection, topic string) (described, error) {
+	return heardOf(ctx, func() (described, error) { return describe(ctx, client, c, topic) })
+}
+
+// heardOf asks until there is a topic, for as long as brokers may not have heard of it.
+func heardOf(ctx context.Context, ask func() (described, error)) (described, error) {
+	for began := time.Now(); ; {
+		d, err := ask()
+		if err != nil || d.partitions > 0 || time.Since(began) >= hearsay || !pause(ctx, hearsay/10) {
+			return d, err
+		}
+	}
+}
+
 // describe asks for a topic. One that does not exist has 0 partitions.
 func describe(ctx context.Context, client *kafkago.Client, c *Connection, topic string) (described, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -153,7 +172,7 @@ func Partitions(ctx context.Context, c Connection, topic string) (int32, error) 
 		return 0, err
 	}
 	defer close()
-	d, err := describe(ctx, client, &c, topic)
+	d, err := expect(ctx, client, &c, topic)
 	if err == nil && d.partitions == 0 {
 		err = noTopic(&c, topic)
 	}

@@ -29,7 +29,7 @@
 //
 //	wrong settings                       Open: one permanent error that lists all of them, without the password
 //	nobody answers at Brokers            a transient error that names them: tried again
-//	no such topic                        Open: ErrNoTopic
+//	no such topic                        Open: ErrNoTopic, after 3 s in which brokers may hear of it
 //	another number of partitions         Open: ErrPartitions, unless Repartition is set
 //	a position of another topic          Open: ErrOtherCluster
 //	records gone before they were read   a permanent GapError, or OnGap: passed over and counted

@@ -98,7 +98,11 @@ func (s *Sink) Open(ctx context.Context, sc connectors.SinkContext) error {
 		return err
 	}
 	s.close = close
-	d, err := describe(ctx, client, &s.cfg.Connection, s.topic)
+	ask := expect
+	if s.cfg.Create {
+		ask = describe
+	}
+	d, err := ask(ctx, client, &s.cfg.Connection, s.topic)
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,13 @@ func (s *Sink) Open(ctx context.Context, sc connectors.SinkContext) error {
 		if err := s.create(ctx, client, sc.Partitions); err != nil {
 			return err
 		}
-		d.partitions = sc.Partitions
+		// It may be somebody else's after all, with another number.
+		if d, err = expect(ctx, client, &s.cfg.Connection, s.topic); err != nil {
+			return err
+		}
+		if d.partitions == 0 {
+			d.partitions = sc.Partitions
+		}
 	}
 	if s.cfg.SamePartition && d.partitions < sc.Partitions {
 		return connectors.Permanent(fmt.Errorf("kafka %s: %w: topic %s has %d there, %s has %d here: add partitions, or leave SamePartition out",

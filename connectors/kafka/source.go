@@ -84,7 +84,7 @@ func (s *Source) Open(ctx context.Context, sc connectors.SourceContext, pos []by
 	if s.client, s.close, err = s.cfg.open(s.cfg.Topic); err != nil {
 		return err
 	}
-	d, err := describe(ctx, s.client, &s.cfg.Connection, s.cfg.Topic)
+	d, err := expect(ctx, s.client, &s.cfg.Connection, s.cfg.Topic)
 	if err != nil {
 		return err
 	}

@@ -119,12 +119,17 @@ func kill9(t *testing.T, kills, maxUncommitted int) {
 	o := kill9Order{Dir: t.TempDir(), URL: srv.URL + "/hook", Alerts: perLife * (kills + 1), MaxUncommitted: maxUncommitted}
 	_, ids := alerts(o.Alerts)
 	settled := connectortest.Settled(ids)
-	for range kills {
+	for k := range kills {
 		c := startChild(t, o)
 		until := len(receiver.Posts()) + 1 + r.IntN(perLife)
-		err := receiver.Await(t.Context(), func(posts []connectortest.Post) bool { return len(posts) >= until })
+		err := receiver.Await(t.Context(), func(posts []connectortest.Post) bool {
+			return len(posts) >= until || settled(posts)
+		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if n := len(receiver.Posts()); n < until {
+			t.Fatalf("all alerts were posted before kill %d: %d posts, to be killed at %d", k+1, n, until)
 		}
 		c.kill(t)
 	}
