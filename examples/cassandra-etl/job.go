@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,11 +102,16 @@ func (j *job) compute(ctx context.Context) (err error) {
 	return eng.Run(ctx)
 }
 
+// log is where the records are: in the job's directory, or on a cluster,
+// kafka://HOST:PORT.
+func (j *job) log() string { return cmp.Or(os.Getenv("MILLSTREAM_LOG"), "embedded:"+j.dir) }
+
 func (j *job) engineConfig() engine.Config {
 	j.orders = file.New(file.Config{Path: j.c.orders, Parser: orderLines()})
 	j.customers = file.New(file.Config{Path: j.c.customers, Parser: customerRows()})
 	cfg := engine.Config{
-		Log:        "embedded:" + j.dir,
+		Log:        j.log(),
+		StateDir:   filepath.Join(j.dir, "state"),
 		Partitions: int32(j.c.partitions),
 		Workers:    j.c.workers,
 		Settings:   j.c.settings(),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -96,6 +97,8 @@ func live(t *testing.T, args []string, at func(*life) (kill bool)) *life {
 		}
 	}
 	err = cmd.Wait()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	l.killed = status.Signaled() // else it was at its end before the kill came
 	l.usage, _ = cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !l.killed && err != nil {
 		t.Fatalf("cassandra-etl %q: %v\n%s", args, err, &l.err)
@@ -111,26 +114,38 @@ const (
 )
 
 // killed runs the program with so many kills, each somewhere in its share of the
-// records that are left to be moved, and once to its end. A life may move far more
-// than its share before it is killed (one commit can be as large as the input), so
-// the shares are dealt anew after each.
-func killed(t *testing.T, args []string, moves, kills int, at func(*life)) *life {
+// records that are left to be moved, until it comes to its end. A life may move far
+// more than its share (one commit can be as large as the input), and more than it
+// had the time to tell, so the shares are dealt anew after each, and a life may end
+// before its kill: then a new run has the kills that are left. args are a run's;
+// compare looks at the last life of each.
+func killed(t *testing.T, moves, kills int, args func(run int) []string, at func(*life), compare func(run int, last *life)) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(uint64(moves), uint64(kills)))
-	left := int64(moves)
-	for k := range kills {
-		share := max(left/int64(kills-k+1), 5)
-		limit := share*3/5 + rng.Int64N(share*2/5)
-		l := live(t, args, func(l *life) bool {
-			at(l)
-			return l.moved >= limit
-		})
-		if !l.killed {
-			t.Fatalf("life %d of %d ended before its kill: %d records moved, to be killed at %d, %d were left before it\n%s", k+1, kills, l.moved, limit, left, &l.err)
+	const runs = 10
+	for run := 0; kills > 0; run++ {
+		if run == runs {
+			t.Fatalf("%d runs came to their end, and %d kills are left", runs, kills)
 		}
-		left -= l.moved
+		args, left := args(run), int64(moves)
+		l := &life{killed: true}
+		for l.killed {
+			limit := int64(math.MaxInt64)
+			if kills > 0 {
+				share := max(left/int64(kills+1), 5)
+				limit = share*3/5 + rng.Int64N(share*2/5)
+			}
+			l = live(t, args, func(l *life) bool {
+				at(l)
+				return l.moved >= limit
+			})
+			left -= l.moved
+			if l.killed {
+				kills--
+			}
+		}
+		compare(run, l)
 	}
-	return live(t, args, func(l *life) bool { at(l); return false })
 }
 
 func TestKill9(t *testing.T) {
@@ -138,13 +153,16 @@ func TestKill9(t *testing.T) {
 		t.Skip("skipped with -short: the children are not instrumented; make test runs it")
 	}
 	const orders = 10_000
-	args := generated(t, orders, 21)
-	w := fold(t, args[1], args[3])
-	l := killed(t, append(args, "-dir", t.TempDir(), "-out", "rows", "-o", "json"), movesOfOrder*orders, 2, func(*life) {})
-	wantRows(t, rowsOf(t, l.out), w.rows(t))
-	if got := lastLine(l.err.String()); got != w.tally {
-		t.Errorf("tally %q, want %q", got, w.tally)
-	}
+	files := generated(t, orders, 21)
+	w := fold(t, files[1], files[3])
+	killed(t, movesOfOrder*orders, 2, func(int) []string {
+		return slices.Concat(files, []string{"-dir", t.TempDir(), "-out", "rows", "-o", "json"})
+	}, func(*life) {}, func(_ int, l *life) {
+		wantRows(t, rowsOf(t, l.out), w.rows(t))
+		if got := lastLine(l.err.String()); got != w.tally {
+			t.Errorf("tally %q, want %q", got, w.tally)
+		}
+	})
 }
 
 func TestIntegrationKillsOfJobAndCassandra(t *testing.T) {
@@ -165,14 +183,18 @@ func killBoth(t *testing.T, orders, kills, cassandraKills int) {
 	t.Helper()
 	peers.NeedIntegration(t)
 	node := peers.StartCassandra(t, peers.CassandraConfig{})
-	args := generated(t, orders, 31)
+	files := generated(t, orders, 31)
+	w := fold(t, files[1], files[3])
 	began := time.Now()
 
 	var done int64 // into Cassandra, by the lives before
 	var last *life
-	down, fallen := make(chan error, 1), 0
+	down, fallen, runs := make(chan error, 1), 0, 0
 	down <- nil
-	l := killed(t, append(args, "-dir", t.TempDir(), "-cassandra", node.Addr(), "-create-schema", "-keyspace", "torture"), withSink*orders, kills, func(l *life) {
+	keyspace := func(run int) string { return fmt.Sprintf("torture%d", run) }
+	killed(t, withSink*orders, kills, func(run int) []string {
+		return slices.Concat(files, []string{"-dir", t.TempDir(), "-cassandra", node.Addr(), "-create-schema", "-keyspace", keyspace(run)})
+	}, func(l *life) {
 		if l != last && last != nil {
 			done += last.sunk
 		}
@@ -187,20 +209,22 @@ func killBoth(t *testing.T, orders, kills, cassandraKills int) {
 		fallen++
 		node.Kill()
 		go func() { down <- node.Restart() }()
+	}, func(run int, l *life) {
+		runs++
+		if err := <-down; err != nil {
+			t.Fatalf("Cassandra did not come back: %v\n%s", err, node.LogTail(2000))
+		}
+		down <- nil
+		if got := l.out[len(l.out)-1]; got != w.tally {
+			t.Errorf("last line %q, want %q", got, w.tally)
+		}
+		compareCassandra(t, node.Addr(), keyspace(run), w)
 	})
-	if err := <-down; err != nil {
-		t.Fatalf("Cassandra did not come back: %v\n%s", err, node.LogTail(2000))
-	}
 	if fallen != cassandraKills {
 		t.Errorf("Cassandra was killed %d times, want %d", fallen, cassandraKills)
 	}
-	w := fold(t, args[1], args[3])
-	if got := l.out[len(l.out)-1]; got != w.tally {
-		t.Errorf("last line %q, want %q", got, w.tally)
-	}
-	compareCassandra(t, node.Addr(), "torture", w)
-	t.Logf("%d orders, %d kills of the job and %d of Cassandra in %v: %d rows equal in every column",
-		orders, kills, fallen, time.Since(began).Round(time.Second), len(w.orders)+len(w.sales))
+	t.Logf("%d orders, %d kills of the job and %d of Cassandra in %d runs, in %v: %d rows equal in every column",
+		orders, kills, fallen, runs, time.Since(began).Round(time.Second), len(w.orders)+len(w.sales))
 }
 
 // compareCassandra reads both tables whole.

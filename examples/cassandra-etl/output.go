@@ -23,7 +23,7 @@ const (
 
 // print prints what -out asks for.
 func (j *job) print(ctx context.Context) (err error) {
-	r, err := openResults(j.dir)
+	r, err := openResults(j.log())
 	if err != nil {
 		return err
 	}
@@ -87,12 +87,16 @@ func (j *job) printSummary(ctx context.Context, r *results) error {
 	}
 	t := tally{orders: good, rows: good + days}
 	stages := map[string]int{}
-	var examples []deadLetter
+	examples := map[string][]deadLetter{} // by stage, the first ones
 	err = r.deadLetters(ctx, func(d deadLetter) {
 		t.count(d)
-		if stages[d.stage]++; stages[d.stage] <= shown {
-			examples = append(examples, d)
+		stages[d.stage]++
+		first := examples[d.stage]
+		at, _ := slices.BinarySearchFunc(first, d, deadLetter.compare)
+		if first = slices.Insert(first, at, d); len(first) > shown {
+			first = first[:shown]
 		}
+		examples[d.stage] = first
 	})
 	if err != nil {
 		return err
@@ -102,15 +106,29 @@ func (j *job) printSummary(ctx context.Context, r *results) error {
 	if len(examples) > 0 {
 		fmt.Fprintln(out, "\ndead letters, the first of each kind:")
 	}
-	slices.SortStableFunc(examples, func(a, b deadLetter) int { return cmp.Compare(a.stage, b.stage) })
-	for _, d := range examples {
-		fmt.Fprintf(out, "  %s\n      %.100q\n", d.where(), d.value)
+	all := slices.Sorted(maps.Keys(stages))
+	for _, stage := range all {
+		for _, d := range examples[stage] {
+			fmt.Fprintf(out, "  %s\n      %.100q\n", d.where(), d.value)
+		}
 	}
-	for _, stage := range slices.Sorted(maps.Keys(stages)) {
+	for _, stage := range all {
 		fmt.Fprintf(out, "%-20s %9d dead letters\n", stage, stages[stage])
 	}
 	fmt.Fprintf(out, "\n%s\n", t)
 	return nil
+}
+
+// compare orders dead letters as they stand in the files, and those that come from
+// none by their values: the log has them in the order in which tasks came by.
+func (d deadLetter) compare(other deadLetter) int {
+	return cmp.Or(cmp.Compare(d.file, other.file), cmp.Compare(d.number(), other.number()), cmp.Compare(d.value, other.value), cmp.Compare(d.reason, other.reason))
+}
+
+// number is that of the line, 0 without one.
+func (d deadLetter) number() int {
+	n, _ := strconv.Atoi(d.line)
+	return n
 }
 
 // where says what is wrong with a row and where it stands.

@@ -4,28 +4,43 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/record"
 )
 
-// results reads the log of a run that has ended.
-type results struct{ log *broker.Broker }
+// results reads the log of a run that has ended: the embedded one, or a cluster's.
+type results struct {
+	log     *broker.Broker
+	brokers []string // of the cluster
+}
 
-func openResults(dir string) (*results, error) {
-	log, err := broker.Open(broker.Config{Dir: dir})
+func openResults(at string) (*results, error) {
+	if brokers, cluster := strings.CutPrefix(at, "kafka://"); cluster {
+		return &results{brokers: strings.Split(brokers, ",")}, nil
+	}
+	log, err := broker.Open(broker.Config{Dir: strings.TrimPrefix(at, "embedded:")})
 	if err != nil {
 		return nil, err
 	}
-	return &results{log}, nil
+	return &results{log: log}, nil
 }
 
-func (r *results) close() error { return r.log.Close() }
+func (r *results) close() error {
+	if r.log == nil {
+		return nil
+	}
+	return r.log.Close()
+}
 
 // each calls fn for every committed record of a topic, those of a partition in
 // order. The record is valid until fn returns.
 func (r *results) each(ctx context.Context, topic string, fn func(*record.View) error) error {
+	if r.log == nil {
+		return eachOnCluster(ctx, r.brokers, topic, fn)
+	}
 	t, ok := r.log.Topic(topic)
 	if !ok {
 		return nil

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	if err := printBalances(ctx, dir, out); err != nil {
 		return err
 	}
-	state := filepath.Join(dir, "state") // engine.Config.StateDir, which is not set
+	state := stateDir(dir)
 	if _, err := os.Stat(state); err != nil {
 		return err
 	}
@@ -83,13 +84,17 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	return printBalances(ctx, dir, out)
 }
 
+// stateDir is where the engine keeps checkpoints of the balances.
+func stateDir(dir string) string { return filepath.Join(dir, "state") }
+
 // newEngine makes the program on the log in dir; the rest of cfg says how it runs.
 func newEngine(dir string, cfg engine.Config) (*engine.Engine, error) {
 	topo, err := buildTopology()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Log = "embedded:" + dir
+	cfg.Log = cmp.Or(os.Getenv("MILLSTREAM_LOG"), "embedded:"+dir) // or kafka://HOST:PORT
+	cfg.StateDir = stateDir(dir)
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return engine.New(topo, cfg)
 }

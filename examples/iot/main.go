@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -52,7 +54,8 @@ func run(ctx context.Context, lines io.Reader, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var averages, alerts bytes.Buffer
 	app, err := engine.New(topo, engine.Config{
-		Log:        "embedded:" + dir,
+		Log:        cmp.Or(os.Getenv("MILLSTREAM_LOG"), "embedded:"+dir), // or kafka://HOST:PORT
+		StateDir:   filepath.Join(dir, "state"),
 		Partitions: 1,    // one clock for all devices: any reading moves the time of a silent one
 		Bounded:    true, // ends with its input
 		Sources: []engine.Source{{Name: "devices", Topic: "readings",

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/millstream-io/millstream/connectors"
@@ -106,10 +108,11 @@ func (c config) run(ctx context.Context, sources []engine.Source, out console.Co
 		return err
 	}
 	app, err := engine.New(topo, engine.Config{
-		Log:     "embedded:" + c.dir,
-		Sources: sources,
-		Sinks:   []engine.Sink{{Name: "console", Topic: countsTopic, Sink: console.New(out)}},
-		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:      cmp.Or(os.Getenv("MILLSTREAM_LOG"), "embedded:"+c.dir), // or kafka://HOST:PORT
+		StateDir: filepath.Join(c.dir, "state"),
+		Sources:  sources,
+		Sinks:    []engine.Sink{{Name: "console", Topic: countsTopic, Sink: console.New(out)}},
+		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return err

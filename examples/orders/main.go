@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -94,7 +96,8 @@ func run(ctx context.Context, lines io.Reader, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	app, err := engine.New(topo, engine.Config{
-		Log:        "embedded:" + dir,
+		Log:        cmp.Or(os.Getenv("MILLSTREAM_LOG"), "embedded:"+dir), // or kafka://HOST:PORT
+		StateDir:   filepath.Join(dir, "state"),
 		Partitions: partitions,
 		Bounded:    true, // ends with its input
 		Sources: []engine.Source{{Name: "events", Topic: "events", Partitions: 1,

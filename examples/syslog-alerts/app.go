@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/millstream-io/millstream/connectors"
 	"github.com/millstream-io/millstream/runtime/engine"
+	"github.com/millstream-io/millstream/runtime/terminal"
 )
 
 // app is one run: its directory, its engine, what it has counted.
@@ -70,6 +72,12 @@ func (a *app) engineConfig() engine.Config {
 		Settings:   a.c.settings(),
 		Sources:    []engine.Source{{Name: sourceName, Topic: syslogTopic, Partitions: linePartitions(a.c), Source: a.source}},
 		Logger:     slog.New(slog.NewTextHandler(a.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if a.c.log != "" {
+		cfg.Log, cfg.StateDir = a.c.log, filepath.Join(a.dir, "state")
+		if a.front != nil {
+			cfg.Advertise = a.front.advertised()
+		}
 	}
 	if a.front != nil {
 		cfg.Hooks = a.front.Hooks()
@@ -146,6 +154,7 @@ func (a *app) run(ctx context.Context, cfg engine.Config) (err error) {
 	if a.front != nil {
 		a.front.engine.Store(eng)
 	}
+	defer terminal.ShowRestoring(a.std.err, eng)()
 	return eng.Run(ctx)
 }
 

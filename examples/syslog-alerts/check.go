@@ -49,7 +49,9 @@ func (c *config) checkMode(given map[string]bool, wrong func(ok bool, format str
 	wrong(c.input == "" || !c.demo && !live, "-input does not go with -demo, -udp or -tcp")
 	wrong(c.input != "-" || c.dir == "", "-input - does not go with -dir: standard input cannot be read again")
 	wrong(!c.demo || c.dir == "", "-demo does not go with -dir: it runs in a temporary directory")
-	for _, name := range []string{"webhook", "retention", "max-ahead", "max-conns", "max-conns-per-peer", "idle-timeout"} {
+	wrong(c.log == "" || strings.HasPrefix(c.log, "kafka://"), "-log %s: expected kafka://HOST:PORT and more with commas", c.log)
+	wrong(c.log == "" || c.dir != "", "-log needs -dir DIR: where this process keeps its state and its name among the others")
+	for _, name := range []string{"log", "webhook", "retention", "max-ahead", "max-conns", "max-conns-per-peer", "idle-timeout"} {
 		wrong(live || !given[name] || c.input == "" && !c.demo, "-%s is for listening (-udp, -tcp, -tls, -unix)", name)
 	}
 }

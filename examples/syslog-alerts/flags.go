@@ -47,6 +47,7 @@ type config struct {
 	year                       int    // 0: see syslog.YearRule
 	tz                         *time.Location
 	dir                        string // "": a temporary one
+	log                        string // "": in dir
 	partitions, workers        int
 }
 
@@ -82,7 +83,7 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	fs.IntVar(&c.maxConns, "max-conns", 1024, "at most `N` connections of TCP and TLS at once; more are closed")
 	fs.IntVar(&c.maxConnsPerPeer, "max-conns-per-peer", 256, "at most `N` of them from one IP address; 0: as many as there are")
 	timeVar(fs, &c.idleTimeout, "idle-timeout", 0, "close a connection that is silent for this `TIME`; 0: never")
-	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz and /readyz on this `ADDR`")
+	fs.StringVar(&c.http, "http", "", "serve /metrics, /healthz, /readyz and /stores on this `ADDR`")
 
 	fs.TextVar(&c.webhook, "webhook", connectors.Secret{}, "post each alert to this `URL`; env:NAME or file:PATH says where it stands")
 	fs.StringVar(&c.webhookBody, "webhook-body", "alert", "the `BODY`: alert (JSON), slack, alertmanager, or file:PATH of a Go template")
@@ -107,6 +108,7 @@ func newFlags(c *config) (fs *flag.FlagSet, tz, file *string) {
 	file = fs.String("config", "", "read settings from this YAML `FILE`: the flags' names without the dash")
 	fs.StringVar(&c.output, "o", "text", "print `text` for people or json, one object a line")
 	fs.StringVar(&c.dir, "dir", "", "keep log and state in `DIR` and go on there the next time")
+	fs.StringVar(&c.log, "log", "", "the log is on the `CLUSTER` kafka://HOST:PORT,...; processes with the same one share the work (default: in -dir)")
 	fs.Var((*days)(&c.retention), "retention", "keep lines, alerts and dead letters for this `TIME`, such as 36h; 0: for good (a service 7d)")
 	fs.IntVar(&c.partitions, "partitions", 4, "partitions of the topics")
 	fs.IntVar(&c.workers, "workers", 0, "workers (default one per core)")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,9 +21,14 @@ type front struct {
 	listener net.Listener
 	server   *http.Server
 	engine   atomic.Pointer[engine.Engine]
+	stores   sync.Once // makes handler
+	handler  http.Handler
 }
 
-var _ metrics.Stateful = (*front)(nil)
+var (
+	_ metrics.Stateful = (*front)(nil)
+	_ metrics.Queried  = (*front)(nil)
+)
 
 // newFront listens on addr and answers from now on.
 func newFront(addr string) (*front, error) {
@@ -38,6 +45,32 @@ func newFront(addr string) (*front, error) {
 func (f *front) close() error { return f.server.Close() }
 
 func (f *front) addr() string { return f.listener.Addr().String() }
+
+// advertised is where other instances of a cluster find addr.
+func (f *front) advertised() string {
+	host, port, err := net.SplitHostPort(f.addr())
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return f.addr()
+	}
+	if host, err = os.Hostname(); err != nil {
+		return "" // nowhere
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// StoresHandler answers queries once there is an engine.
+func (f *front) StoresHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := f.engine.Load()
+		if e == nil {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, `{"error":"`+errStarting.Error()+`"}`, http.StatusServiceUnavailable)
+			return
+		}
+		f.stores.Do(func() { f.handler = e.StoresHandler() })
+		f.handler.ServeHTTP(w, r)
+	})
+}
 
 // errStarting is what the readiness check says while the log is being opened.
 var errStarting = errors.New("starting: the log is being opened")

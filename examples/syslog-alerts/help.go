@@ -25,7 +25,7 @@ var helpGroups = []struct {
 	{"What is read", []string{"demo", "input", "udp", "tcp", "unix", "tls", "tls-cert", "tls-key", "tls-ca", "max-conns", "max-conns-per-peer", "idle-timeout", "max-ahead"}},
 	{"What is counted (over kept state these cannot change)", []string{"match", "by", "window", "threshold", "grace", "emit", "year", "tz", "partitions"}},
 	{"Where alerts go", []string{"o", "webhook", "webhook-body", "webhook-secret", "webhook-authorization", "webhook-ca", "webhook-timeout", "webhook-retry-for", "webhook-uncommitted", "webhook-rate"}},
-	{"How it runs", []string{"dir", "retention", "http", "config", "workers"}},
+	{"How it runs", []string{"dir", "log", "retention", "http", "config", "workers"}},
 }
 
 // printHelp is -h.
