@@ -77,7 +77,8 @@ second beside those of a hand-written loop over the same input.`,
 	f.BoolVar(&o.groupBy, "groupby", false, "group by a host taken from the line: through a repartition topic")
 	f.Int64Var(&o.seed, "seed", 42, "seed of the generator")
 	f.StringVar(&o.dir, "dir", "", "where to make the temporary directory (default: the system's)")
-	addSettings(cmd, "workers", "partitions", "flush", "commit-interval", "checkpoint-interval")
+	f.Int32Var(&o.partitions, "partitions", 6, "partitions of the topics")
+	addSettings(cmd, "workers", "flush", "commit-interval", "checkpoint-interval")
 	return cmd
 }
 
@@ -90,7 +91,7 @@ func runBenchCount(cmd *cobra.Command, o countOptions) error {
 	if err != nil {
 		return err
 	}
-	o.workers, o.partitions = s.GetInt("workers"), int32(s.GetInt("partitions"))
+	o.workers = s.GetInt("workers")
 	o.flush, o.commitInterval = s.GetString("flush"), s.GetDuration("commit-interval")
 	o.checkpointInterval = s.GetDuration("checkpoint-interval")
 	if o.workers == 0 {
@@ -124,7 +125,7 @@ func (o *countOptions) validate() error {
 		errs = append(errs, usagef("--keys is %d: it must be from 2 to 10,000,000", o.keys))
 	}
 	if o.partitions < 1 {
-		errs = append(errs, usagef("partitions is %d: it must be 1 or more", o.partitions))
+		errs = append(errs, usagef("--partitions is %d: it must be 1 or more", o.partitions))
 	}
 	return errors.Join(errs...)
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/millstream-io/millstream/internal/sysloglines"
 	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/engine"
@@ -24,7 +25,7 @@ import (
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
-var invalidUser = []byte("invalid user")
+var invalidUser = []byte(sysloglines.Mark)
 
 // countTopology is the measured program: public verbs and defaults only.
 func countTopology(groupBy bool) (*topology.Topology, error) {
@@ -103,12 +104,12 @@ func (o *countOptions) once(ctx context.Context, dir string, in *countInput, rou
 	}); err != nil {
 		return c, fmt.Errorf("preloading %s: %w", data, err)
 	}
-	c.workers, c.records = workers, int64(rounds)*int64(in.records)
+	c.workers, c.records = workers, int64(rounds)*int64(in.Records)
 	if err := o.measure(ctx, data, workers, &c, stderr); err != nil {
 		return c, err
 	}
-	want := in.fold(rounds)
-	c.matched, c.windows = int64(rounds)*int64(len(in.matched)), int64(len(want))
+	want := in.Fold(rounds)
+	c.matched, c.windows = int64(rounds)*int64(len(in.Matched)), int64(len(want))
 	err = withBroker(data, func(b *broker.Broker) error {
 		var wrong string
 		c.verified, wrong, err = sameCounts(b, in, want)
@@ -179,12 +180,12 @@ func (o *countOptions) measure(ctx context.Context, dir string, workers int, c *
 
 // sameCounts reads the result topic and compares each window's last count with
 // the fold.
-func sameCounts(b *broker.Broker, in *countInput, want map[foldKey]int64) (same bool, wrong string, err error) {
+func sameCounts(b *broker.Broker, in *countInput, want map[sysloglines.Window]int64) (same bool, wrong string, err error) {
 	topic, ok := b.Topic(countTopicOut)
 	if !ok {
 		return false, "there is no topic " + countTopicOut, nil
 	}
-	got := make(map[foldKey]int64, len(want))
+	got := make(map[sysloglines.Window]int64, len(want))
 	for p := range topic.Partitions {
 		tp := record.TopicPartition{Topic: countTopicOut, Partition: record.Partition(p)}
 		err := readCommitted(b, tp, func(v *record.View) error {
@@ -196,7 +197,7 @@ func sameCounts(b *broker.Broker, in *countInput, want map[foldKey]int64) (same 
 				return err
 			}
 			start := int64(binary.BigEndian.Uint64(v.Key[len(v.Key)-8:]))
-			got[foldKey{uint32(host), start}] = int64(binary.BigEndian.Uint64(v.Value))
+			got[sysloglines.Window{Host: uint32(host), StartMS: start}] = int64(binary.BigEndian.Uint64(v.Value))
 			return nil
 		})
 		if err != nil {
@@ -205,7 +206,7 @@ func sameCounts(b *broker.Broker, in *countInput, want map[foldKey]int64) (same 
 	}
 	for k, n := range want {
 		if got[k] != n {
-			return false, fmt.Sprintf("host %s, window %d: counted %d, want %d", in.key(k.host), k.start, got[k], n), nil
+			return false, fmt.Sprintf("host %s, window %d: counted %d, want %d", in.Key(k.Host), k.StartMS, got[k], n), nil
 		}
 	}
 	if len(got) != len(want) {
@@ -284,12 +285,12 @@ func handWritten(b *broker.Broker, partitions int32, workers int) (float64, erro
 						if !bytes.Contains(v.Value, invalidUser) {
 							return nil
 						}
-						window := v.Timestamp - v.Timestamp%countWindowMS
+						window := v.Timestamp - v.Timestamp%sysloglines.WindowMS
 						hosts := counts[window]
 						if hosts == nil {
 							hosts = map[string]*int64{}
 							counts[window] = hosts
-							delete(counts, window-2*countWindowMS)
+							delete(counts, window-2*sysloglines.WindowMS)
 						}
 						if c := hosts[string(v.Key)]; c != nil {
 							*c++

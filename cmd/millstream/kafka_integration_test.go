@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millstream-io/millstream/internal/peers"
 )
@@ -18,8 +19,12 @@ func TestIntegrationVerbsAgainstApacheKafka(t *testing.T) {
 		t.Errorf("topic create again: exit %d, %q", code, stderr)
 	}
 	s.ok("topic", "alter", "orders", "-c", "segment.ms=3600000", "-c", "cleanup.policy=delete")
-	if out := s.ok("topic", "describe", "orders"); !strings.Contains(out, "segment.ms=3600000") {
-		t.Errorf("topic describe: %s", out)
+	described := func() string { return s.ok("topic", "describe", "orders") }
+	limit := time.Now().Add(20 * time.Second) // the broker hears of a change after the controller has it
+	for !strings.Contains(described(), "segment.ms=3600000") {
+		if time.Now().After(limit) {
+			t.Fatalf("topic describe: %s", described())
+		}
 	}
 	s.send("k:a\nk:b\n", "produce", "orders", "-K", ":", "--compression", "lz4")
 	s.send("k:c\n", "produce", "orders", "-K", ":", "--transactional-id", "x")

@@ -65,6 +65,7 @@ func TestWrongUsageIsOneLineAndExit2(t *testing.T) {
 	}{
 		{name: "unknown command", args: []string{"confg"}, want: `did you mean "config"?`},
 		{name: "unknown flag", args: []string{"config", "--workres", "3"}, want: "--workres"},
+		{name: "no verb", args: []string{"topic"}, want: "takes a verb: alter, create, delete, describe, list"},
 		{name: "unknown key", args: []string{"config", "--config", bad}, want: `unknown setting "partitoins": did you mean "partitions"?`},
 		{name: "missing file", args: []string{"config", "--config", "absent.yaml"}, want: "absent.yaml"},
 		{name: "unknown variable", args: []string{"config"}, env: [2]string{"MILLSTREAM_WORKER", "2"}, want: `did you mean "MILLSTREAM_WORKERS"?`},

@@ -41,7 +41,7 @@ func verbOf(use, short, kind string, children ...*cobra.Command) *cobra.Command 
 			if len(args) > 0 {
 				return unknown(kind, args[0], verbs(cmd))
 			}
-			return cmd.Help()
+			return usagef("%s takes a verb: %s (see `%s --help`)", cmd.CommandPath(), strings.Join(verbs(cmd), ", "), cmd.CommandPath())
 		},
 	}
 	cmd.AddCommand(children...)

@@ -32,9 +32,8 @@ Beyond loopback it wants TLS, or an explicit --insecure.`,
 		Args: exactly(0, "no arguments"),
 		RunE: runServe,
 	}
-	addSettings(cmd, "data-dir", "flush", "listen", "advertise", "insecure", "http", "pprof", "log-level")
+	addSettings(cmd, "data-dir", "flush", "listen", "advertise", "insecure", "partitions", "http", "pprof", "log-level")
 	addSettings(cmd, serveSecuritySettings...)
-	cmd.Flags().Int("partitions", 1, "partitions of topics that clients make without a number")
 	cmd.Flags().StringArray("property", nil, "broker configuration NAME=VALUE by Kafka's name, which the settings file takes too; may be repeated")
 	return cmd
 }
@@ -85,6 +84,9 @@ func (srv *server) open(cmd *cobra.Command, s *settings) error {
 	}
 	var m *metrics.Broker
 	if addr := s.GetString("http"); addr != "" {
+		if err := (&wire.ListenerSpec{Protocol: "PLAINTEXT", Addr: addr}).Exposed(); errors.Is(err, wire.ErrExposed) && !s.GetBool("insecure") {
+			return usagef("--http: %w: put a proxy with TLS before a loopback address, or say --insecure if the network is yours alone", err)
+		}
 		m = metrics.NewBroker()
 		bc.Hooks, wc.Hooks = m.BrokerHooks(), m.WireHooks()
 		if srv.http, err = listenHTTP(addr); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -72,21 +71,12 @@ func wireConfig(bc *broker.Config) (wire.Config, error) {
 		n, _ := strconv.ParseInt(bc.Property(name), 10, 64) // ParseConfig has checked it
 		return n
 	}
-	// bound is a number of which Kafka's largest means that there is none.
-	bound := func(name string) int64 {
-		if n := number(name); n < math.MaxInt32 {
-			return n
-		}
-		return 0
-	}
 	wc := wire.Config{
-		NoAutoCreate:        bc.Property("auto.create.topics.enable") == "false",
-		MaxRequestBytes:     int32(number("socket.request.max.bytes")),
-		MaxFetchBytes:       int32(number("fetch.max.bytes")),
-		MaxConnections:      int(bound("max.connections")),
-		MaxConnectionsPerIP: int(bound("max.connections.per.ip")),
-		MaxFetchSessions:    int(number("max.incremental.fetch.session.cache.slots")),
-		IdleTimeout:         time.Duration(number("connections.max.idle.ms")) * time.Millisecond,
+		NoAutoCreate:     bc.Property("auto.create.topics.enable") == "false",
+		MaxRequestBytes:  int32(number("socket.request.max.bytes")),
+		MaxFetchBytes:    int32(number("fetch.max.bytes")),
+		MaxFetchSessions: int(number("max.incremental.fetch.session.cache.slots")),
+		IdleTimeout:      time.Duration(number("connections.max.idle.ms")) * time.Millisecond,
 	}
 	if n := number("queued.max.request.bytes"); n > 0 {
 		wc.MaxInFlightBytes = n

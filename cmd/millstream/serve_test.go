@@ -130,6 +130,7 @@ func TestServeSaysInOneLineWhyItCannot(t *testing.T) {
 		want string
 	}{
 		{"address in use", []string{"--listen", s.addr}, 1, "another process listens there already"},
+		{"HTTP beyond loopback", []string{"--http", "0.0.0.0:0"}, 2, "--http: listener 0.0.0.0:0 is not encrypted and not on loopback"},
 		{"HTTP address in use", []string{"--http", s.addr}, 1, "--http " + s.addr + ": another process listens"},
 		{"foreign lock", []string{"--data-dir", s.dir}, 1, "another process uses this directory"},
 		{"newer directory", []string{"--data-dir", newer}, 1, "format version 99"},

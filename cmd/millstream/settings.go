@@ -31,7 +31,7 @@ var knownSettings = []setting{
 	{"commit-interval", 100 * time.Millisecond, "time between commits of a running topology"},
 	{"checkpoint-interval", 5 * time.Second, "time between checkpoints of a task"},
 	{"workers", 0, "goroutines that run tasks; 0: one per core"},
-	{"partitions", 6, "partitions of topics that do not exist yet"},
+	{"partitions", 1, "serve: partitions of topics that clients make without a number"},
 	{"listen", "127.0.0.1:9092", "serve: where to listen: [PROTOCOL://]HOST:PORT, several with commas; PLAINTEXT (default), SSL, SASL_PLAINTEXT, SASL_SSL"},
 	{"advertise", "", "serve: what clients are told to connect to, HOST:PORT for each listener; default: where it listens"},
 	{"insecure", false, "serve: allow listeners beyond loopback without TLS"},

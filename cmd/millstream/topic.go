@@ -73,16 +73,21 @@ func runTopicCreate(cmd *cobra.Command, names []string) error {
 		return c.explain(err)
 	}
 	created := []createdTopic{}
+	var made []string
 	var errs []error
 	for _, name := range names {
 		switch r := answers[name]; {
 		case r.Err == nil:
+			made = append(made, name)
 			created = append(created, createdTopic{r.Topic, idText(r.ID), r.NumPartitions, r.ReplicationFactor, !dry})
 		case fine && errors.Is(r.Err, kerr.TopicAlreadyExists):
 			created = append(created, createdTopic{Topic: r.Topic})
 		default:
 			errs = append(errs, refused("topic", r.Topic, r.Err, r.ErrMessage))
 		}
+	}
+	if !dry {
+		c.heard(ctx, made, true)
 	}
 	err = render(cmd, created, func(line row) {
 		for _, t := range created {
@@ -225,11 +230,13 @@ func runTopicDelete(cmd *cobra.Command, names []string) error {
 		return c.explain(err)
 	}
 	deleted := []deletedTopic{}
+	var gone []string
 	var errs []error
 	for _, name := range names {
 		r := answers[name]
 		switch missing := errors.Is(r.Err, kerr.UnknownTopicOrPartition); {
 		case r.Err == nil, missing && fine:
+			gone = append(gone, name)
 			deleted = append(deleted, deletedTopic{r.Topic, !missing})
 		case missing:
 			errs = append(errs, c.unknownTopic(cmd.Context(), r.Topic, r.Err))
@@ -237,6 +244,7 @@ func runTopicDelete(cmd *cobra.Command, names []string) error {
 			errs = append(errs, refused("topic", r.Topic, r.Err, r.ErrMessage))
 		}
 	}
+	c.heard(ctx, gone, false)
 	err = render(cmd, deleted, func(line row) {
 		for _, t := range deleted {
 			if t.Deleted {

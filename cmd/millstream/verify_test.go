@@ -153,9 +153,9 @@ func TestVerifyReportsFlipsInWhatAnEngineLeft(t *testing.T) {
 	t.Logf("%d flips in %d files", total, files)
 }
 
-// unflipped are locks, whose content is harmless, and epochs, of which that
+// unflipped are locks and the reserve, whose content is harmless, and epochs, of which that
 // depends on the partition's past (docs/format/segment.md; log/segment flips them all).
-var unflipped = []string{"LOCK", "millstream.lock", "leader-epoch-checkpoint"}
+var unflipped = []string{"LOCK", "millstream.lock", "millstream.reserve", "leader-epoch-checkpoint"}
 
 // flipSome flips one byte in each of a file's parts, and has the whole directory verified.
 func flipSome(t *testing.T, dir, file string, dice *rand.Rand) int {
