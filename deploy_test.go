@@ -50,8 +50,9 @@ func readDockerfile(t *testing.T) dockerfile {
 	return d
 }
 
-// TestIntegrationTheImagesProgramIsStaticAndServes does what the Dockerfile
-// does, without Docker: builds, and runs the command on ports of the system's choice.
+// TestIntegrationTheImagesProgramIsStaticAndServes does what the Dockerfile does,
+// without Docker: builds (everything once more, for its flags), and runs the command
+// on ports of the system's choice.
 func TestIntegrationTheImagesProgramIsStaticAndServes(t *testing.T) {
 	peers.NeedIntegration(t)
 	d := readDockerfile(t)

@@ -16,7 +16,7 @@ const module = "github.com/millstream-io/millstream"
 // only packages of lower levels. An entry that ends in "/*" holds every
 // package below that folder that has no entry of its own.
 var levels = map[string]int{
-	"log/vfs": 0, "log/record": 0, "streams/serde": 0, "internal/peers": 0, "internal/nearest": 0,
+	"log/vfs": 0, "log/record": 0, "streams/serde": 0, "internal/peers": 0, "internal/nearest": 0, "internal/sysloglines": 0,
 	"log/segment": 1, "streams/state": 1, "streams/window": 1,
 	"log/internal/*": 2, "streams/processor": 2,
 	"log/broker": 3, "streams/topology": 3, "streams/internal/cache": 3, "runtime/internal/logclient": 3, "connectors": 3,
@@ -26,7 +26,7 @@ var levels = map[string]int{
 	"runtime/badgerstore": 6, "runtime/memstore": 6,
 	"runtime/internal/sim": 7,
 	"runtime/engine":       8,
-	"runtime/metrics":      9, "runtime/streamstest": 9, "runtime/settings": 1, "connectors/*": 9,
+	"runtime/metrics":      9, "runtime/streamstest": 9, "runtime/terminal": 9, "runtime/settings": 1, "connectors/*": 9,
 	"connectors/connectortest": 10, "examples/*": 10, "cmd/*": 10, "internal/peers/cmd/*": 10,
 	// Folders that only carry a package comment, and the root with its tests.
 	"": 11, "log": 0, "runtime": 0, "connectors/internal/*": 4,
