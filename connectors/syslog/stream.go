@@ -181,9 +181,9 @@ func (l *listener) deliver(lines []piece) {
 	for _, p := range lines {
 		size += len(p.line)
 	}
-	src.queue.push(lines, time.Now().UnixNano())
-	l.lines.Add(int64(len(lines)))
+	l.lines.Add(int64(len(lines))) // before Read can hand them over: Stats never lags behind it
 	l.bytes.Add(int64(size))
+	src.queue.push(lines, time.Now().UnixNano())
 	if h := src.cfg.Hooks.Received; h != nil {
 		h(l.id, len(lines), size)
 	}
