@@ -20,7 +20,7 @@ func TestIntegrationVerbsAgainstApacheKafka(t *testing.T) {
 	}
 	s.ok("topic", "alter", "orders", "-c", "segment.ms=3600000", "-c", "cleanup.policy=delete")
 	described := func() string { return s.ok("topic", "describe", "orders") }
-	limit := time.Now().Add(20 * time.Second) // the broker hears of a change after the controller has it
+	limit := time.Now().Add(time.Minute) // the broker hears of a change after the controller has it
 	for !strings.Contains(described(), "segment.ms=3600000") {
 		if time.Now().After(limit) {
 			t.Fatalf("topic describe: %s", described())

@@ -25,7 +25,7 @@ func TestIntegrationOtherPeoplesSenders(t *testing.T) {
 	dir := t.TempDir()
 	run := func(stdin, name string, args ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, name, args...)
 		cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)

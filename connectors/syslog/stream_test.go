@@ -47,7 +47,7 @@ func TestAConnectionThatStopsInTheMiddleOfALineIsClosed(t *testing.T) {
 }
 
 func TestAnIdleConnectionIsClosedWhereAsked(t *testing.T) {
-	s := listening(t, Config{IdleTimeout: 20 * time.Millisecond})
+	s := listening(t, Config{IdleTimeout: 300 * time.Millisecond})
 	c := dial(t, s.TCPAddr())
 	send(t, c, aLine+"x\n")
 	untilClosed(t, c)

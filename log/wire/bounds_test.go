@@ -169,7 +169,7 @@ func TestAnnouncedBytesThatDoNotComeCostNoMemory(t *testing.T) {
 func TestHalfOpenConnectionsEnd(t *testing.T) {
 	var e ended
 	ts := newTestServer(t, countEnds(&e), func(_ *broker.Config, w *Config) {
-		w.IdleTimeout, w.FrameTimeout = 50*time.Millisecond, 50*time.Millisecond
+		w.IdleTimeout, w.FrameTimeout = time.Second, time.Second
 	})
 	silent, half := ts.dial(), ts.dial()
 	if _, err := half.Write([]byte{0, 0, 1, 0, 0, 3}); err != nil {
@@ -375,7 +375,7 @@ func tryAcquire(ts *testServer, n int64) bool {
 // waitFor waits for a condition.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -391,7 +391,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 func TestASlowReaderHoldsNoMemoryAndIsGivenUp(t *testing.T) {
 	for _, where := range []string{"memory", "disk"} {
 		var e ended
-		setups := []setup{countEnds(&e), func(_ *broker.Config, w *Config) { w.IdleTimeout = 300 * time.Millisecond }}
+		setups := []setup{countEnds(&e), func(_ *broker.Config, w *Config) { w.IdleTimeout = 2 * time.Second }}
 		if where == "disk" {
 			setups = append(setups, onDisk(t))
 		}
@@ -410,11 +410,8 @@ func TestASlowReaderHoldsNoMemoryAndIsGivenUp(t *testing.T) {
 		req.Topics[0].Partitions[0].PartitionMaxBytes = 50 << 20
 		c.write(req)
 		ts.works()
-		if why := <-e.c; why != ClosedByPeer {
-			t.Errorf("%s: the other client ended as %s", where, why)
-		}
-		if why := <-e.c; why != ClosedIdle {
-			t.Errorf("%s: a client that takes nothing was closed as %s, expected idle", where, why)
+		if a, b := <-e.c, <-e.c; (a != ClosedIdle || b != ClosedByPeer) && (a != ClosedByPeer || b != ClosedIdle) {
+			t.Errorf("%s: the clients ended as %s and %s, expected the one that takes nothing as idle, the other by itself", where, a, b)
 		}
 		if err := ts.b.DeleteTopic("t"); err != nil {
 			t.Errorf("%s: %v", where, err)

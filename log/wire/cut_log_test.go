@@ -131,7 +131,7 @@ func TestAConsumerFindsTheCutAndGoesOn(t *testing.T) {
 	for i := range acknowledged {
 		ts.produce("t", 0, fmt.Sprint("new", i))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var lost *kgo.ErrDataLoss
 	for len(got) < 2*acknowledged {

@@ -108,9 +108,9 @@ func (c *crew) note(f kgo.Fetches) {
 // until waits for a condition on the crew; desc is what was waited for.
 func (c *crew) until(desc string, cond func() bool) {
 	c.ts.t.Helper()
-	stop := time.AfterFunc(30*time.Second, func() { c.mu.Lock(); defer c.mu.Unlock(); c.changed.Broadcast() })
+	stop := time.AfterFunc(2*time.Minute, func() { c.mu.Lock(); defer c.mu.Unlock(); c.changed.Broadcast() })
 	defer stop.Stop()
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(2 * time.Minute)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for !cond() {

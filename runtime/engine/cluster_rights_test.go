@@ -184,7 +184,7 @@ func rightsOn(t *testing.T, addr string, command func(line string), administrato
 	want, got := fold(in), map[string]int64{}
 	cl.AddConsumeTopics("out")
 	for len(got) < len(want) { // a window that is missing shows as no end
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		fs := cl.PollFetches(ctx)
 		cancel()
 		if err := fs.Err(); err != nil {

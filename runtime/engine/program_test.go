@@ -207,7 +207,7 @@ func run(t testing.TB, w *world, topo *topology.Topology, cfg engine.Config) *en
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := e.Run(ctx); err != nil {
 		t.Fatalf("Run: %v", err)

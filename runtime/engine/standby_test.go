@@ -123,7 +123,7 @@ func newStandbyScene(t *testing.T, log *memlog.Log, db *memstore.DB, topo *topol
 // until waits until ok holds, asked after each report of a follower.
 func (s *standbyScene) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond) // what is let go calls no hook
 	defer tick.Stop()
 	for {

@@ -121,8 +121,12 @@ func (k *kafkaGo) readPartition(ctx context.Context, a readArgs, p int, all []re
 	if err := r.SetOffset(start); err != nil {
 		return nil, err
 	}
-	for {
-		quiet, cancel := context.WithTimeout(ctx, 2*time.Second)
+	for { // where a marker is last, only silence tells the end
+		silence := 3 * time.Second
+		if len(all) == 0 {
+			silence = 10 * time.Second
+		}
+		quiet, cancel := context.WithTimeout(ctx, silence)
 		m, err := r.ReadMessage(quiet)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

@@ -94,7 +94,7 @@ func (s *scene) checkpoint(t *testing.T, change func(*restore.Checkpoint)) {
 
 func (s *scene) run(t *testing.T) *restore.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s.cfg.Log = s.log
 	res, err := restore.Run(ctx, s.cfg)
