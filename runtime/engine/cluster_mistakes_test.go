@@ -22,36 +22,13 @@ import (
 // returns its address and an administrator.
 func guarded(t *testing.T) (addr string, admin *kadm.Client) {
 	t.Helper()
-	b, err := broker.Open(broker.Config{Dir: t.TempDir(), GroupInitialDelay: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := wire.New(wire.Config{
-		Broker: b, Listeners: []wire.Listener{{Addr: "127.0.0.1:0", SASL: []string{"SCRAM-SHA-256"}}},
-		Security: wire.Security{
-			Authorization: &wire.Authorization{SuperUsers: []string{"User:admin"}}, FailureDelay: -1,
-			FirstUsers: []broker.ScramUser{
-				{Name: "admin", Password: "admin-secret", Mechanism: "SCRAM-SHA-256"},
-				{Name: "program", Password: "program-secret", Mechanism: "SCRAM-SHA-256"},
-			},
+	addr = serveAs(t, broker.Config{}, wire.Listener{SASL: []string{"SCRAM-SHA-256"}}, wire.Security{
+		Authorization: &wire.Authorization{SuperUsers: []string{"User:admin"}}, FailureDelay: -1,
+		FirstUsers: []broker.ScramUser{
+			{Name: "admin", Password: "admin-secret", Mechanism: "SCRAM-SHA-256"},
+			{Name: "program", Password: "program-secret", Mechanism: "SCRAM-SHA-256"},
 		},
 	})
-	if err == nil {
-		err = s.Listen()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-served, b.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	addr = s.Addrs()[0].String()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.SASL(scram.Auth{User: "admin", Pass: "admin-secret"}.AsSha256Mechanism()))
 	if err != nil {
 		t.Fatal(err)

@@ -1,14 +1,12 @@
 package engine_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"errors"
 	"math/big"
 	"net"
 	"strings"
@@ -80,28 +78,7 @@ func (a *authority) pool() *x509.CertPool {
 // listening is a log behind a listener of any kind.
 func listening(t *testing.T, l wire.Listener) (addr string) {
 	t.Helper()
-	b, err := broker.Open(broker.Config{Dir: t.TempDir(), GroupInitialDelay: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Addr = "127.0.0.1:0"
-	s, err := wire.New(wire.Config{Broker: b, Listeners: []wire.Listener{l}})
-	if err == nil {
-		err = s.Listen()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-served, b.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s.Addrs()[0].String()
+	return serveAs(t, broker.Config{}, l, wire.Security{})
 }
 
 func TestMistakesOfTLSAreTold(t *testing.T) {

@@ -25,14 +25,22 @@ import (
 // groups deal out at once and short sessions are allowed.
 func serveHere(t testing.TB) (addr string) {
 	t.Helper()
-	b, err := broker.Open(broker.Config{
-		Dir: t.TempDir(), Flush: broker.FlushOS, GroupInitialDelay: -1, TickInterval: 20 * time.Millisecond,
+	return serveAs(t, broker.Config{
+		Flush: broker.FlushOS, TickInterval: 20 * time.Millisecond,
 		Properties: map[string]string{"group.min.session.timeout.ms": "100"},
-	})
+	}, wire.Listener{}, wire.Security{})
+}
+
+// serveAs is serveHere of another kind: log in a directory of its own, listener on
+// a port that is free.
+func serveAs(t testing.TB, log broker.Config, l wire.Listener, security wire.Security) (addr string) {
+	t.Helper()
+	log.Dir, log.GroupInitialDelay, l.Addr = t.TempDir(), -1, "127.0.0.1:0"
+	b, err := broker.Open(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := wire.New(wire.Config{Broker: b, Listeners: []wire.Listener{{Addr: "127.0.0.1:0"}}})
+	s, err := wire.New(wire.Config{Broker: b, Listeners: []wire.Listener{l}, Security: security})
 	if err == nil {
 		err = s.Listen()
 	}
