@@ -191,12 +191,16 @@ func (db *DB) keys(k partKey, from, to []byte) []string {
 	return p.keys[i:max(i, j)]
 }
 
+// values appends the value of each key, nil where there is none any more.
 func (db *DB) values(dst [][]byte, k partKey, keys []string) [][]byte {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	p := db.parts[k]
+	var m map[string][]byte
+	if p := db.parts[k]; p != nil { // Wipe may have come since the keys were read
+		m = p.m
+	}
 	for _, key := range keys {
-		dst = append(dst, p.m[key])
+		dst = append(dst, m[key])
 	}
 	return dst
 }

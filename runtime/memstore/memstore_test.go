@@ -69,3 +69,36 @@ func TestWipeTakesOneTaskOnly(t *testing.T) {
 		t.Fatalf("%d bytes, expected 2", n)
 	}
 }
+
+// Who reads a task's entries while it is given up sees those of before, or their end.
+func TestWipeEndsARange(t *testing.T) {
+	for _, entries := range []int{1, 1000} { // in one look at the map, and in several
+		db := New(0)
+		err := db.Checkpoint(1, nil, func(b state.Batch) error {
+			for i := range entries {
+				if err := b.Put(1, fmt.Append(nil, i), []byte("v")); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		err = db.Range(1, 1, nil, nil, func(_, value []byte) bool {
+			if seen++; seen == 1 {
+				if err := db.Wipe(1); err != nil {
+					t.Error(err)
+				}
+			}
+			return string(value) == "v"
+		})
+		if err != nil || seen == 0 || seen == 1000 {
+			t.Errorf("%d entries, wiped at the first: %d seen, error %v", entries, seen, err)
+		}
+		if got := db.values(nil, partKey{1, 1}, []string{"0"}); len(got) != 1 || got[0] != nil {
+			t.Errorf("values of a task that is no more: %q", got)
+		}
+	}
+}
