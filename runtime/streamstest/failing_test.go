@@ -193,7 +193,7 @@ func TestAFailureInsideRunIsReportedAndHangsNothing(t *testing.T) {
 	for name, s := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScenario$", "-test.timeout=20s")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScenario$", "-test.timeout=2m")
 			cmd.Env = append(os.Environ(), scenarioVariable+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err == nil {
