@@ -20,8 +20,6 @@ var (
 	ErrInvalidBatch = errors.New("invalid batch")
 	// ErrOutOfOrderSequence: a producer's sequence does not follow its last one.
 	ErrOutOfOrderSequence = errors.New("out of order sequence")
-	// ErrDuplicateSequence: the producer sent the batch before the oldest that is remembered; where it stands is forgotten.
-	ErrDuplicateSequence = errors.New("duplicate sequence")
 	// ErrProducerEpoch: the producer's epoch is older than the one in the log.
 	ErrProducerEpoch = errors.New("invalid producer epoch")
 	// ErrCoordinatorFenced: a marker of an older coordinator epoch.
@@ -80,7 +78,7 @@ func (e *OfflineError) Error() string {
 func (e *OfflineError) Unwrap() []error { return []error{ErrOffline, e.Cause} }
 
 // ProducerError says which rule a producer's batch broke. It wraps ErrOutOfOrderSequence,
-// ErrDuplicateSequence, ErrProducerEpoch, ErrCoordinatorFenced or ErrTxnState.
+// ErrProducerEpoch, ErrCoordinatorFenced or ErrTxnState.
 type ProducerError struct {
 	Partition  record.TopicPartition
 	ProducerID record.ProducerID

@@ -165,21 +165,12 @@ func (s *producers) checkSequence(p *producer, h *record.BatchHeader) error {
 		}
 	}
 	if h.BaseSequence != expected {
-		if h.ProducerEpoch == p.epoch && p.n > 0 && precedes(h.LastSequence(), p.batches[0].firstSeq()) {
-			return s.fail(h.ProducerID, ErrDuplicateSequence,
-				fmt.Sprintf("base sequence %d in epoch %d", expected, h.ProducerEpoch), h.BaseSequence)
-		}
+		// Also one before the oldest batch that is remembered: it need not have been
+		// written, and clients take DUPLICATE_SEQUENCE_NUMBER for success.
 		return s.fail(h.ProducerID, ErrOutOfOrderSequence,
 			fmt.Sprintf("base sequence %d in epoch %d", expected, h.ProducerEpoch), h.BaseSequence)
 	}
 	return nil
-}
-
-// precedes compares sequences, which begin again with 0 after the greatest: one
-// of two is before the other if the way there is the shorter one.
-func precedes(a, b int32) bool {
-	way := (int64(b) - int64(a)) & math.MaxInt32
-	return way != 0 && way < 1<<30
 }
 
 // checkMarker applies the rules for an end-of-transaction marker.

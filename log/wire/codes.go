@@ -50,7 +50,6 @@ const (
 	codeUnsupportedForMessageFormat            int16 = 43  // UNSUPPORTED_FOR_MESSAGE_FORMAT
 	codePolicyViolation                        int16 = 44  // POLICY_VIOLATION
 	codeOutOfOrderSequenceNumber               int16 = 45  // OUT_OF_ORDER_SEQUENCE_NUMBER
-	codeDuplicateSequenceNumber                int16 = 46  // DUPLICATE_SEQUENCE_NUMBER
 	codeInvalidProducerEpoch                   int16 = 47  // INVALID_PRODUCER_EPOCH
 	codeInvalidTxnState                        int16 = 48  // INVALID_TXN_STATE
 	codeInvalidProducerIDMapping               int16 = 49  // INVALID_PRODUCER_ID_MAPPING

@@ -56,7 +56,6 @@ var codes = []codeOf{
 	{broker.ErrTimestamp, codeInvalidTimestamp},
 	{segment.ErrTooLarge, codeMessageTooLarge},
 	{segment.ErrOutOfOrderSequence, codeOutOfOrderSequenceNumber},
-	{segment.ErrDuplicateSequence, codeDuplicateSequenceNumber},
 	{segment.ErrProducerEpoch, codeInvalidProducerEpoch},
 	{segment.ErrCoordinatorFenced, codeTransactionCoordinatorFenced},
 	{segment.ErrTxnState, codeInvalidTxnState},

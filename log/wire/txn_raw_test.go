@@ -311,8 +311,32 @@ func TestFiveProducesInFlight(t *testing.T) {
 	send("0@0 0@1 0@2 0@3 0@4", 0, 1, 2, 3, 4) // the answers were lost
 	send("0@5 45@-1 45@-1 45@-1 0@5", 5, 7, 8, 9, 5)
 	send("0@6 0@7 0@8 0@9 0@10", 6, 7, 8, 9, 10)
-	send("46@-1 46@-1 0@6", 0, 5, 6) // forgotten are those before the last five
+	// Those before the last five are forgotten. 46 would be a success to clients.
+	send("45@-1 45@-1 0@6", 0, 5, 6)
 	ts.expectCommitted("t", 0, "0 1 2 3 4 5 6 7 8 9 10")
+}
+
+// A batch that was refused, and comes again after the one behind it was taken, is
+// no duplicate: it is nowhere, and its client must not take it for written.
+func TestABatchBeforeAProducersFirstIsNotTakenForWritten(t *testing.T) {
+	ts := newTestServer(t)
+	top := ts.topic("t", 1)
+	c := ts.dial()
+	for _, step := range []struct {
+		seq  int32
+		want int16
+	}{{5, codeNone}, {0, codeOutOfOrderSequenceNumber}, {4, codeOutOfOrderSequenceNumber}, {5, codeNone}, {6, codeNone}} {
+		b := record.NewBuilder()
+		b.SetProducer(4711, 0, step.seq)
+		b.Append(&record.View{Value: fmt.Append(nil, step.seq), Timestamp: 1_700_000_000_000})
+		raw, err := b.Finish(record.None)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, _ := producedCode(c.do(produceRequest(9, top, 0, acksAll, raw)))
+		expectCode(t, fmt.Sprint("sequence ", step.seq), code, step.want)
+	}
+	ts.expectCommitted("t", 0, "5 6")
 }
 
 func TestTimedOutTransactionsOverTheWire(t *testing.T) {
