@@ -115,13 +115,16 @@ func (e *Engine) makeUnits() {
 			e.units = append(e.units, u)
 		}
 		u.tasks = append(u.tasks, id)
-		u.Stateful = u.Stateful || e.hasChangelog(id)
 		for _, tp := range ins {
 			if at[tp] == nil {
 				at[tp] = u
 				u.Partitions = append(u.Partitions, tp)
 			}
 		}
+	}
+	for _, u := range e.units {
+		u.Stateful = slices.ContainsFunc(u.tasks, e.followable) &&
+			!slices.ContainsFunc(u.tasks, func(id plan.TaskID) bool { return e.hasChangelog(id) && !e.followable(id) })
 	}
 	if e.clustered() {
 		e.units = append(e.units, &unit{Unit: logclient.Unit{
@@ -132,6 +135,15 @@ func (e *Engine) makeUnits() {
 
 func (e *Engine) hasChangelog(id plan.TaskID) bool {
 	return slices.ContainsFunc(e.plan.Subs[id.Sub].Stores, func(s plan.Store) bool { return s.Changelog != "" })
+}
+
+// followable reports whether another instance can keep a copy of a task's state:
+// it has some, and each store has a changelog. Of one without, a checkpoint is of
+// use only to who made the last commit. Such a task moves at once: who waited
+// until somebody has caught up with it would wait for good.
+func (e *Engine) followable(id plan.TaskID) bool {
+	return e.hasChangelog(id) &&
+		!slices.ContainsFunc(e.plan.Subs[id.Sub].Stores, func(s plan.Store) bool { return s.Changelog == "" })
 }
 
 // memberConfig is how this instance joins the application's group.
@@ -172,7 +184,7 @@ func (e *Engine) unitLags(lags map[plan.TaskID]int64) map[string]int64 {
 		}
 		sum, known := int64(0), true
 		for _, id := range u.tasks {
-			if e.running[id] || !e.hasChangelog(id) {
+			if e.running[id] || !e.followable(id) {
 				continue
 			}
 			lag, ok := lags[id]
@@ -233,12 +245,12 @@ func (e *Engine) tasksOf(a logclient.Assignment) (ids []plan.TaskID) {
 	return ids
 }
 
-// standbysOf are the tasks with stores of an assignment's standby units.
+// standbysOf are the tasks to follow of an assignment's standby units.
 func (e *Engine) standbysOf(a logclient.Assignment) (ids []plan.TaskID) {
 	for _, u := range e.units {
 		if slices.Contains(a.Standbys, u.ID) {
 			for _, id := range u.tasks {
-				if e.hasChangelog(id) {
+				if e.followable(id) {
 					ids = append(ids, id)
 				}
 			}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/internal/assign"
 	"github.com/millstream-io/millstream/runtime/internal/plan"
 	"github.com/millstream-io/millstream/runtime/internal/restore"
@@ -112,15 +111,12 @@ func (s *standbys) order(change func()) {
 	}
 }
 
-// assign replaces the tasks to follow. It does not wait. The caller runs none of
-// them here. A task with a store that has no changelog is not followed: a
-// checkpoint of it is of use only to who made the last commit.
+// assign replaces the tasks to follow, which must be followable. It does not wait.
+// The caller runs none of them here.
 func (s *standbys) assign(ids []plan.TaskID) {
 	wanted := map[plan.TaskID]bool{}
 	for _, id := range ids {
-		if !slices.ContainsFunc(s.e.changelogsOf(id), func(tp record.TopicPartition) bool { return tp.Topic == "" }) {
-			wanted[id] = true
-		}
+		wanted[id] = true
 	}
 	s.mu.Lock()
 	same := maps.Equal(wanted, s.wanted)
@@ -229,7 +225,7 @@ func (s *standbys) lags() map[plan.TaskID]int64 {
 	var ids []plan.TaskID
 	e.mu.Lock()
 	for _, id := range e.plan.TaskIDs() {
-		if _, known := out[id]; !known && !e.running[id] && e.hasChangelog(id) {
+		if _, known := out[id]; !known && !e.running[id] && e.followable(id) {
 			ids = append(ids, id)
 		}
 	}
