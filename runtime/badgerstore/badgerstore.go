@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -33,11 +33,13 @@ type Config struct {
 
 // DB is a state.DB on Badger.
 type DB struct {
-	dir    string
-	bdg    *badger.DB
-	lock   io.Closer
-	notes  *journal
-	closed atomic.Bool
+	dir   string
+	bdg   *badger.DB
+	lock  io.Closer
+	notes *journal
+	users users
+	// patience is closePatience; tests have less.
+	patience time.Duration
 
 	// afterTransaction, set by tests only, is called after each transaction of a
 	// checkpoint.
@@ -62,7 +64,7 @@ func Open(cfg Config) (db *DB, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db = &DB{dir: cfg.Dir, lock: lock, seqs: map[state.TaskKey]uint64{}}
+	db = &DB{dir: cfg.Dir, lock: lock, seqs: map[state.TaskKey]uint64{}, users: users{idle: make(chan struct{}, 1)}, patience: closePatience}
 	if err := db.open(cfg); err != nil {
 		if db.bdg != nil {
 			err = errors.Join(err, db.bdg.Close())
@@ -198,9 +200,10 @@ func (db *DB) Get(t state.TaskKey, s state.StoreKey, key, dst []byte) (value []b
 }
 
 func (db *DB) get(key, dst []byte) (value []byte, ok bool, err error) {
-	if db.closed.Load() {
+	if !db.users.enter() {
 		return dst, false, ErrClosed
 	}
+	defer db.users.leave()
 	defer recovered(db.dir, "reading", &err)
 	txn := db.bdg.NewTransaction(false)
 	defer txn.Discard()
@@ -249,9 +252,10 @@ var errStop = errors.New("stop")
 // scan calls fn for the keys in [from, end) in order, with their values if
 // values is set, until fn fails.
 func (db *DB) scan(from, end []byte, values bool, fn func(key, value []byte) error) (err error) {
-	if db.closed.Load() {
+	if !db.users.enter() {
 		return ErrClosed
 	}
+	defer db.users.leave()
 	inner := false // a panic of fn is not Badger's
 	defer func() {
 		if r := recover(); r != nil {
@@ -266,6 +270,9 @@ func (db *DB) scan(from, end []byte, values bool, fn func(key, value []byte) err
 	it := txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
 	for it.Seek(from); it.Valid(); it.Next() {
+		if db.users.closed() {
+			return ErrClosed // what is read goes on slowly: Close waits for it
+		}
 		item := it.Item()
 		if end != nil && string(item.Key()) >= string(end) {
 			return nil
@@ -325,9 +332,10 @@ func (db *DB) SizeBytes() int64 {
 // CollectGarbage gives back space of the value log, which holds only values
 // above 1 MiB; call it seldom (minutes).
 func (db *DB) CollectGarbage() (err error) {
-	if db.closed.Load() {
+	if !db.users.enter() {
 		return ErrClosed
 	}
+	defer db.users.leave()
 	defer recovered(db.dir, "collecting garbage", &err)
 	err = db.bdg.RunValueLogGC(0.5)
 	if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
@@ -337,10 +345,17 @@ func (db *DB) CollectGarbage() (err error) {
 }
 
 // Close writes what is in memory, closes the directory and leaves the checksums
-// of all files (docs/format/badger.md, "CHECKSUMS"). No other call may run.
+// of all files (docs/format/badger.md, "CHECKSUMS"). Calls under way end, a Range
+// at its next entry, with ErrClosed; one that does not within 10 s, because its
+// function hangs, is ErrInUse: the directory is left open then, as a crash would
+// leave it, and loses nothing. The second call does nothing.
 func (db *DB) Close() (err error) {
-	if !db.closed.CompareAndSwap(false, true) {
+	first, idle := db.users.close(db.patience)
+	if !first {
 		return nil
+	}
+	if !idle {
+		return fmt.Errorf("closing state directory %s: %w", db.dir, ErrInUse)
 	}
 	defer recovered(db.dir, "closing", &err)
 	err = errors.Join(db.bdg.Close(), db.notes.close())

@@ -19,9 +19,10 @@ func taskOf(recordKey []byte) state.TaskKey {
 // written about 1.4 times as fast as in random order. If write or Badger fails, the transactions
 // that were full before may stay (I3); the record in force is the one before.
 func (db *DB) Checkpoint(t state.TaskKey, record []byte, write func(state.Batch) error) (err error) {
-	if db.closed.Load() {
+	if !db.users.enter() {
 		return ErrClosed
 	}
+	defer db.users.leave()
 	b := &batch{db: db, task: t}
 	defer func() { b.discard() }()
 	if err := write(b); err != nil {
@@ -45,9 +46,10 @@ func (db *DB) Checkpoint(t state.TaskKey, record []byte, write func(state.Batch)
 
 // Wipe implements state.DB.
 func (db *DB) Wipe(t state.TaskKey) (err error) {
-	if db.closed.Load() {
+	if !db.users.enter() {
 		return ErrClosed
 	}
+	defer db.users.leave()
 	defer recovered(db.dir, "wiping", &err)
 	if err := db.notes.note(t, 0); err != nil {
 		return err

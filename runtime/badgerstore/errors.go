@@ -18,6 +18,8 @@ var (
 	ErrFormat = errors.New("of a newer format")
 	// ErrClosed: the database was closed.
 	ErrClosed = errors.New("the state database is closed")
+	// ErrInUse: Close has waited in vain for a call under way.
+	ErrInUse = errors.New("a query still reads it; nothing is lost, the next start reads it as after a crash")
 )
 
 // corrupt is the error of a file that cannot be trusted.

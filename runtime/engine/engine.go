@@ -53,8 +53,8 @@ type Engine struct {
 	status status
 	panics panics
 
-	endMu sync.Mutex
-	ended map[string]int64 // instances that are gone and whose transactions are ended: when they had started
+	endMu    sync.Mutex // held while transactions of departed instances are ended
+	departed departed
 
 	mu         sync.Mutex
 	cancel     context.CancelCauseFunc // of work
@@ -118,7 +118,7 @@ func NewOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 func newOn(topo *topology.Topology, cfg Config, b Backing) (*Engine, error) {
 	e := &Engine{
 		topo: topo, cfg: cfg, log: b.Log, db: b.DB, instance: b.Instance,
-		ended: map[string]int64{}, running: map[plan.TaskID]bool{}, uncommitted: positionsView{uncommitted: true},
+		running: map[plan.TaskID]bool{}, uncommitted: positionsView{uncommitted: true},
 		logger:   cfg.Logger.With("app", topo.Name),
 		topicIDs: map[string][16]byte{}, connected: map[string]logclient.TopicInfo{}, readers: map[plan.TaskID]task.Reader{},
 	}
@@ -178,14 +178,16 @@ func (e *Engine) prepare(ctx context.Context) (ps positions, old *fingerprint, e
 }
 
 // Close releases the log and the database. After an error of Run nothing is
-// flushed: the next start recovers. It may be called more than once.
+// flushed: the next start recovers. Queries under way end with an error; one that
+// hands over an entry is waited for, 10 s at most. It may be called more than once.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
+	again := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if again {
 		return nil
 	}
-	e.closed = true
 	err := e.stopListening()
 	if !e.owned {
 		return err
