@@ -158,17 +158,22 @@ func (o *overlay) thaw() {
 }
 
 // refreeze puts the frozen layer back under the active one, after a checkpoint
-// that failed.
+// that failed. Both stay as they are: queries may still read frozen's entries.
 func (o *overlay) refreeze() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	newer := o.active
-	o.active, o.frozen = o.frozen, nil
-	for i := range newer.stores {
-		for _, e := range newer.collect(nil, i, nil, nil, false) {
-			o.active.put(i, e.key, e.value)
+	all := newLayer(o.stores)
+	for _, l := range [2]*layer{o.frozen, o.active} {
+		for i := range l.stores {
+			for _, e := range l.collect(nil, i, nil, nil, false) {
+				all.put(i, e.key, e.value)
+			}
 		}
 	}
+	for i, start := range o.expired {
+		all.expire(i, start)
+	}
+	o.active, o.frozen = all, nil
 }
 
 // expire drops windows; under mu.
