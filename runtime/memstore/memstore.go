@@ -38,8 +38,9 @@ type partKey struct {
 
 // part is one store of one task.
 type part struct {
-	m    map[string][]byte // values are never written in place
-	keys []string          // sorted; nil when it must be made again
+	views []*view           // of the Ranges under way
+	m     map[string][]byte // values are never written in place
+	keys  []string          // sorted; nil when it must be made again
 }
 
 // undo takes one transaction back: what stood there before it.
@@ -112,6 +113,7 @@ func (db *DB) put(k partKey, key string, value []byte) (old []byte) {
 		db.parts[k] = p
 	}
 	old, had := p.m[key]
+	p.keep(key, old)
 	switch {
 	case value == nil && had:
 		delete(p.m, key)
@@ -148,20 +150,21 @@ func (db *DB) Get(t state.TaskKey, s state.StoreKey, key, dst []byte) (value []b
 	return dst, false, nil
 }
 
-// Range implements state.DB. It reads the entries as they are when it begins.
-// fn may call the database.
+// Range implements state.DB. It reads the entries as they are when it begins,
+// whatever is written or wiped meanwhile. fn may call the database.
 func (db *DB) Range(t state.TaskKey, s state.StoreKey, from, to []byte, fn func(key, value []byte) bool) error {
-	keys := db.keys(partKey{t, s}, from, to)
+	v, keys := db.open(partKey{t, s}, from, to)
+	if v == nil {
+		return nil
+	}
+	defer db.done(v)
 	const chunk = 128
 	var kb, vb []byte // borrowed by fn: the next call overwrites them, as Badger's would be
 	values := make([][]byte, 0, min(chunk, len(keys)))
 	for len(keys) > 0 {
 		n := min(chunk, len(keys))
-		values = db.values(values[:0], partKey{t, s}, keys[:n])
+		values = db.values(values[:0], v, keys[:n])
 		for i, k := range keys[:n] {
-			if values[i] == nil {
-				continue // deleted since
-			}
 			kb, vb = append(kb[:0], k...), append(vb[:0], values[i]...)
 			if !fn(kb, vb) {
 				return nil
@@ -172,14 +175,40 @@ func (db *DB) Range(t state.TaskKey, s state.StoreKey, from, to []byte, fn func(
 	return nil
 }
 
-// keys returns the sorted keys in [from, to); the slice is never written again.
-func (db *DB) keys(k partKey, from, to []byte) []string {
+// view is a part as it was at a moment, for one Range.
+type view struct {
+	p      *part             // also once it is wiped
+	before map[string][]byte // of what was written since: what was there
+}
+
+// open begins a view of a part, of its keys in [from, to), or nil where there are none.
+func (db *DB) open(k partKey, from, to []byte) (*view, []string) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	p := db.parts[k]
 	if p == nil {
-		return nil
+		return nil, nil
 	}
+	keys := p.sorted(from, to)
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	v := &view{p: p}
+	p.views = append(p.views, v)
+	return v, keys
+}
+
+// keys are those of a part in [from, to), sorted; the slice is never written again.
+func (db *DB) keys(k partKey, from, to []byte) []string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if p := db.parts[k]; p != nil {
+		return p.sorted(from, to)
+	}
+	return nil
+}
+
+func (p *part) sorted(from, to []byte) []string {
 	if p.keys == nil {
 		p.keys = slices.Sorted(maps.Keys(p.m))
 	}
@@ -191,18 +220,37 @@ func (db *DB) keys(k partKey, from, to []byte) []string {
 	return p.keys[i:max(i, j)]
 }
 
-// values appends the value of each key, nil where there is none any more.
-func (db *DB) values(dst [][]byte, k partKey, keys []string) [][]byte {
+func (db *DB) done(v *view) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	var m map[string][]byte
-	if p := db.parts[k]; p != nil { // Wipe may have come since the keys were read
-		m = p.m
-	}
+	v.p.views = slices.DeleteFunc(v.p.views, func(other *view) bool { return other == v })
+}
+
+// values appends the value that each key had when the view was opened.
+func (db *DB) values(dst [][]byte, v *view, keys []string) [][]byte {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	for _, key := range keys {
-		dst = append(dst, m[key])
+		value, written := v.before[key]
+		if !written {
+			value = v.p.m[key]
+		}
+		dst = append(dst, value)
 	}
 	return dst
+}
+
+// keep notes in the views of a part what was there before a write.
+func (p *part) keep(key string, old []byte) {
+	for _, v := range p.views {
+		if _, written := v.before[key]; written {
+			continue
+		}
+		if v.before == nil {
+			v.before = map[string][]byte{}
+		}
+		v.before[key] = old
+	}
 }
 
 // CheckpointRecord implements state.DB.

@@ -70,35 +70,56 @@ func TestWipeTakesOneTaskOnly(t *testing.T) {
 	}
 }
 
-// Who reads a task's entries while it is given up sees those of before, or their end.
-func TestWipeEndsARange(t *testing.T) {
-	for _, entries := range []int{1, 1000} { // in one look at the map, and in several
-		db := New(0)
-		err := db.Checkpoint(1, nil, func(b state.Batch) error {
+// A Range shows the entries of its beginning, in one look at the map or in several:
+// not those of a checkpoint beside it, and not the end of a task that is given up.
+func TestARangeReadsWhatWasThereWhenItBegan(t *testing.T) {
+	const entries = 1000
+	fill := func(value string) func(b state.Batch) error {
+		return func(b state.Batch) error {
 			for i := range entries {
-				if err := b.Put(1, fmt.Append(nil, i), []byte("v")); err != nil {
+				if err := b.Put(1, fmt.Appendf(nil, "%04d", i), []byte(value)); err != nil {
 					return err
 				}
 			}
 			return nil
-		})
-		if err != nil {
+		}
+	}
+	for what, meanwhile := range map[string]func(*DB) error{
+		"written": func(db *DB) error {
+			return errors.Join(db.Checkpoint(1, nil, fill("new")), db.Checkpoint(1, nil, fill("newer")))
+		},
+		"deleted": func(db *DB) error {
+			return db.Checkpoint(1, nil, func(b state.Batch) error { return b.DeleteRange(1, nil, nil) })
+		},
+		"added": func(db *DB) error {
+			return db.Checkpoint(1, nil, func(b state.Batch) error { return b.Put(1, []byte("0000+"), []byte("new")) })
+		},
+		"wiped":            func(db *DB) error { return db.Wipe(1) },
+		"wiped and filled": func(db *DB) error { return errors.Join(db.Wipe(1), db.Checkpoint(1, nil, fill("new"))) },
+	} {
+		db := New(0)
+		if err := db.Checkpoint(1, nil, fill("old")); err != nil {
 			t.Fatal(err)
 		}
 		seen := 0
-		err = db.Range(1, 1, nil, nil, func(_, value []byte) bool {
+		err := db.Range(1, 1, []byte("0100"), nil, func(key, value []byte) bool {
 			if seen++; seen == 1 {
-				if err := db.Wipe(1); err != nil {
+				if err := meanwhile(db); err != nil {
 					t.Error(err)
 				}
 			}
-			return string(value) == "v"
+			if string(value) != "old" {
+				t.Errorf("%s meanwhile: %s is %q", what, key, value)
+			}
+			return !t.Failed()
 		})
-		if err != nil || seen == 0 || seen == 1000 {
-			t.Errorf("%d entries, wiped at the first: %d seen, error %v", entries, seen, err)
+		if err != nil || seen != entries-100 {
+			t.Errorf("%s meanwhile: %d entries seen of %d, error %v", what, seen, entries-100, err)
 		}
-		if got := db.values(nil, partKey{1, 1}, []string{"0"}); len(got) != 1 || got[0] != nil {
-			t.Errorf("values of a task that is no more: %q", got)
+		for k, p := range db.parts {
+			if len(p.views) > 0 {
+				t.Errorf("%s meanwhile: part %v keeps a view", what, k)
+			}
 		}
 	}
 }
