@@ -64,7 +64,11 @@ func (c *checkpointer) run(work context.Context) {
 		case job := <-c.jobs:
 			began := time.Now()
 			err := c.e.writeCheckpoint(job.id, job.frozen)
-			job.w.finished <- checkpointDone{checkpointJob: job, err: err, took: time.Since(began)}
+			select {
+			case job.w.finished <- checkpointDone{checkpointJob: job, err: err, took: time.Since(began)}:
+			case <-work.Done(): // the worker may not collect any more
+				return
+			}
 			job.w.interrupt()
 		}
 	}

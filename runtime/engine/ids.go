@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/millstream-io/millstream/log/record"
@@ -186,6 +187,38 @@ func (e *Engine) putPosition(ctx context.Context, key string, value []byte) erro
 	return nil
 }
 
+// departed remembers of which instances that were gone the transactions are ended:
+// when they had started, by name. Safe for concurrent use.
+type departed struct {
+	mu    sync.Mutex
+	since map[string]int64
+}
+
+// back says who is among the members: whoever was not gone after all may yet be.
+func (d *departed) back(members []logclient.Instance) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, in := range members {
+		delete(d.since, in.Name)
+	}
+}
+
+func (d *departed) has(name string, r instanceRecord) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, ok := d.since[name]
+	return ok && at == r.SinceMS
+}
+
+func (d *departed) add(name string, r instanceRecord) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.since == nil {
+		d.since = map[string]int64{}
+	}
+	d.since[name] = r.SinceMS
+}
+
 // endGone ends the transactions of instances that are recorded and not among the
 // members: what they have not committed is without effect, and nobody waits for it
 // until it times out. One that only seemed gone is fenced and begins anew.
@@ -202,18 +235,17 @@ func (e *Engine) endGone(ctx context.Context, alive []logclient.Instance) error 
 	there := map[string]bool{e.instance: true}
 	for _, in := range alive {
 		there[in.Name] = true
-		delete(e.ended, in.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(recorded)) {
 		r := recorded[name]
-		if there[name] || e.ended[name] == r.SinceMS {
+		if there[name] || e.departed.has(name, r) {
 			continue
 		}
 		e.logger.Info("an instance is gone, ending its transactions", "instance", name, "transactional_ids", len(r.IDs))
 		if err := endTransactions(ctx, e.log, r.IDs); err != nil {
 			return err
 		}
-		e.ended[name] = r.SinceMS
+		e.departed.add(name, r)
 	}
 	return nil
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/millstream-io/millstream/log/record"
 	"github.com/millstream-io/millstream/runtime/engine"
+	"github.com/millstream-io/millstream/runtime/internal/assign"
 	"github.com/millstream-io/millstream/runtime/internal/logclient"
+	"github.com/millstream-io/millstream/streams"
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
@@ -123,12 +125,65 @@ func TestInstancesComeAndGoAndTheOutputIsTheFold(t *testing.T) {
 	f.running[2].network.cut()
 	f.eventually("the others run everything", func() bool { return f.tasks(0)+f.tasks(1) == tasks })
 	fd.feed(300)
+	takenForGone := func() bool {
+		return engine.TakesForGone(f.running[0].Engine, f.running[2].Engine) || engine.TakesForGone(f.running[1].Engine, f.running[2].Engine)
+	}
+	if !takenForGone() {
+		t.Error("the others did not end the transactions of the instance that is cut off")
+	}
 	f.running[2].network.mend()
 	f.shared(tasks)
+	if takenForGone() {
+		t.Error("an instance that came back is still taken for gone: nobody would end its transactions")
+	}
 	fd.feed(300)
 	fd.end()
 	want := fold(in)
 	f.eventually("all windows are there", func() bool { return len(countsOn(t, addr, "out")) >= len(want) })
 	f.stopAll()
 	same(t, countsOn(t, addr, "out"), want)
+}
+
+// A task with a store that is nowhere but with its owner cannot be followed. It
+// moves at once: the group must not wait until somebody has caught up.
+func TestTasksThatNobodyCanFollowAreSharedToo(t *testing.T) {
+	const partitions, each = 2, assign.AcceptableLag + 500
+	addr := serveHere(t)
+	f := newFleet(t, addr, func() *topology.Topology {
+		b := streams.NewBuilder("app")
+		in := b.From[string, string]("in").GroupByKey()
+		in.Count(streams.Store("counts"))
+		in.Count(streams.Store("scratch"), streams.NoChangelog())
+		topo, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return topo
+	}, func(int) engine.Config {
+		return engine.Config{Workers: 1, Partitions: partitions, CommitInterval: 5 * time.Millisecond, CheckpointInterval: 20 * time.Millisecond}
+	})
+	log := f.log()
+	topicOn(t, log, "in", partitions)
+	var keys []string
+	for i := range each {
+		keys = append(keys, fmt.Sprint(i))
+	}
+	for p := range record.Partition(partitions) {
+		writeTo(t, log, "in", p, keys...)
+	}
+	f.start(0)
+	f.eventually("one instance has counted everything", func() bool {
+		n := int64(0)
+		for _, task := range f.running[0].State().Tasks {
+			for _, p := range task.Positions {
+				n += p.Offset
+			}
+		}
+		return n >= partitions*each
+	})
+	f.start(1)
+	f.shared(partitions)
+	f.stop(0)
+	f.start(0)
+	f.shared(partitions)
 }

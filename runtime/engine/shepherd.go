@@ -78,6 +78,7 @@ func (s *shepherd) take(work context.Context, a logclient.Assignment) error {
 	e.mu.Lock()
 	e.assignment = a
 	e.mu.Unlock()
+	e.departed.back(a.Instances)
 	e.sourcesAssigned(work, e.ownsSources())
 	if err := e.member.Done(a); err != nil {
 		return err

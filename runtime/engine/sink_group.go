@@ -93,11 +93,13 @@ func (s *sinkRunner) follow(ctx context.Context, m logclient.Member) {
 			return
 		}
 		slices.SortFunc(a.Partitions, comparePartitions)
+		s.departed.back(a.Instances)
 		s.mu.Lock()
 		switch {
 		case err != nil:
 			s.refused = fmt.Errorf("group %s: %w", s.group(), err)
 		case s.news == nil && s.adopted && !a.Lost && slices.Equal(a.Partitions, s.owned):
+			s.others = a.Instances
 			s.mu.Unlock()
 			m.Done(a)
 			continue
@@ -227,26 +229,29 @@ func (s *sinkRunner) resume(work context.Context) (map[record.TopicPartition]rec
 // endGone ends the transactions that this sink of instances that are gone has
 // left: their positions cannot be read before.
 func (s *sinkRunner) endGone(ctx context.Context) error {
-	if !s.e.clustered() || len(s.others) == 0 {
+	s.mu.Lock()
+	others := s.others
+	s.mu.Unlock()
+	if !s.e.clustered() || len(others) == 0 {
 		return nil
 	}
 	recorded, err := s.e.recordedInstances(ctx)
 	if err != nil {
 		return err
 	}
-	for _, in := range s.others {
+	for _, in := range others {
 		delete(recorded, in.Name)
 	}
 	delete(recorded, s.e.instance)
 	for name, r := range recorded {
 		id := s.idOf(name)
-		if s.gone[name] == r.SinceMS || !slices.Contains(r.IDs, id) {
+		if s.departed.has(name, r) || !slices.Contains(r.IDs, id) {
 			continue
 		}
 		if err := endTransactions(ctx, s.e.log, []string{id}); err != nil {
 			return err
 		}
-		s.gone[name] = r.SinceMS
+		s.departed.add(name, r)
 	}
 	return nil
 }

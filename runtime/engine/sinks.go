@@ -24,12 +24,12 @@ type sinkRunner struct {
 	state connectorState
 	info  logclient.TopicInfo
 
-	reader  logclient.Reader
-	writer  logclient.Writer
-	resumed bool                 // the reader stands where the positions are
-	others  []logclient.Instance // of the group, this one among them
-	gone    map[string]int64     // instances whose transactions were ended: when they had started
-	told    chan struct{}        // there is news
+	reader   logclient.Reader
+	writer   logclient.Writer
+	resumed  bool                 // the reader stands where the positions are
+	others   []logclient.Instance // of the group, this one among them
+	departed departed
+	told     chan struct{} // there is news
 
 	limits  connectors.Limits
 	retry   retrier
@@ -62,7 +62,7 @@ func newSinkRunner(e *Engine, c Sink) *sinkRunner {
 	s := &sinkRunner{
 		e: e, cfg: c, info: e.connected[c.Topic], retry: retrier{policy: c.Retry},
 		ended: make(chan struct{}), gate: newGate(), committed: map[record.TopicPartition]record.Offset{},
-		gone: map[string]int64{}, told: make(chan struct{}, 1), tenure: newTenure(context.Background()),
+		told: make(chan struct{}, 1), tenure: newTenure(context.Background()),
 	}
 	s.state.init(c.Name, c.Topic)
 	s.state.publish = func() {

@@ -95,7 +95,7 @@ func newWorker(e *Engine, n int) *worker {
 		byInput: map[record.TopicPartition]*task.Task{}, at: map[record.TopicPartition]record.Offset{},
 		ends: map[record.TopicPartition]record.Offset{}, endTimes: map[int]int64{}, statuses: map[plan.TaskID]taskStatus{},
 		requests: make(chan request, 4),
-		finished: make(chan checkpointDone, 64), stopped: make(chan struct{}),
+		finished: make(chan checkpointDone, len(e.plan.TaskIDs())), stopped: make(chan struct{}),
 	}
 }
 
