@@ -254,6 +254,9 @@ func checkTopicConfigs(set map[string]string) error {
 	return errors.Join(errs...)
 }
 
+// MaxTopicName is the length of the longest name that a topic can have.
+const MaxTopicName = 249
+
 // checkName enforces Kafka's rule for topic names.
 func checkName(name string) error {
 	switch {
@@ -261,8 +264,8 @@ func checkName(name string) error {
 		return fmt.Errorf("%w: the name is empty", ErrInvalidTopic)
 	case name == "." || name == "..":
 		return fmt.Errorf("%w: the name cannot be %q", ErrInvalidTopic, name)
-	case len(name) > 249:
-		return fmt.Errorf("%w: name %.40q...: %d characters, expected at most 249", ErrInvalidTopic, name, len(name))
+	case len(name) > MaxTopicName:
+		return fmt.Errorf("%w: name %.40q...: %d characters, expected at most %d", ErrInvalidTopic, name, len(name), MaxTopicName)
 	}
 	for _, c := range []byte(name) {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {

@@ -69,6 +69,7 @@ type fetch struct {
 	req       *kmsg.FetchRequest
 	parts     []fetchPart
 	sess      *fetchSession // nil without
+	wants     bool          // a session
 	changes   bool          // only what changed is answered
 	committed bool
 	maxBytes  int
@@ -99,14 +100,12 @@ func handleFetch(ctx context.Context, s *Server, r *request) (kmsg.Response, err
 	}
 	debt, most := r.fetchDebt(int32(f.maxBytes))
 	f.maxBytes, f.minBytes = int(most), min(f.minBytes, int(most))
-	switch {
-	case debt == 0:
+	if debt == 0 {
+		f.open()
 		f.look()
 		if wait := f.patience(); wait > 0 && !f.enough() {
 			f.await(ctx, wait)
 		}
-	case !f.changes:
-		f.ans.SessionID = 0 // a session begins with an answer that names every partition
 	}
 	f.end()
 	answered = true

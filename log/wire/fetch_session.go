@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/millstream-io/millstream/log/broker"
 	"github.com/millstream-io/millstream/log/record"
 )
 
@@ -139,8 +140,7 @@ func (c *fetchSessions) resized(s *fetchSession, n int) bool {
 	return true
 }
 
-// set adds a partition or puts what is asked of it anew. Strings are cloned:
-// they lie in a request's frame.
+// set adds a partition or puts what is asked of it anew. It keeps the strings.
 func (s *fetchSession) set(in *fetchPart) {
 	if i, ok := s.index[in.fetchKey]; ok {
 		p := &s.parts[i]
@@ -148,8 +148,6 @@ func (s *fetchSession) set(in *fetchPart) {
 		return
 	}
 	part := *in
-	part.topic = strings.Clone(in.topic)
-	part.name = part.topic
 	part.toldEnd, part.toldStart = record.NoOffset, record.NoOffset
 	s.index[part.fetchKey] = len(s.parts)
 	s.parts = append(s.parts, part)
@@ -201,14 +199,31 @@ func (f *fetch) begin() int16 {
 	if id != 0 {
 		f.s.fetches.remove(id)
 	}
-	f.parts = f.asked(f.ans.parts[:0])
+	f.wants = epoch == 0 && f.nameable()
+	f.parts = f.asked(f.ans.parts[:0], f.wants)
 	f.ans.parts = f.parts
-	if epoch == 0 {
-		if f.sess = f.s.fetches.create(f.req.Version >= 13, f.parts); f.sess != nil {
-			f.ans.SessionID = f.sess.id
+	return codeNone
+}
+
+// open makes the session that the request wants, where there is room. It is told
+// with an answer that names every partition.
+func (f *fetch) open() {
+	if !f.wants {
+		return
+	}
+	if f.sess = f.s.fetches.create(f.req.Version >= 13, f.parts); f.sess != nil {
+		f.ans.SessionID = f.sess.id
+	}
+}
+
+// nameable: the topics have names that a topic can have. Others are not kept.
+func (f *fetch) nameable() bool {
+	for i := range f.req.Topics {
+		if len(f.req.Topics[i].Topic) > broker.MaxTopicName {
+			return false
 		}
 	}
-	return codeNone
+	return true
 }
 
 // resume applies the changes of an incremental request.
@@ -225,9 +240,13 @@ func (f *fetch) resume(id, epoch int32) int16 {
 	case s.epoch != epoch:
 		s.mu.Unlock()
 		return codeInvalidFetchSessionEpoch
+	case !f.nameable():
+		s.mu.Unlock()
+		f.s.fetches.remove(id)
+		return codeFetchSessionIDNotFound
 	}
 	s.epoch = nextEpoch(epoch)
-	parts := f.asked(f.ans.parts[:0])
+	parts := f.asked(f.ans.parts[:0], true)
 	f.ans.parts = parts
 	for i := range parts {
 		s.set(&parts[i])
@@ -262,10 +281,14 @@ func (f *fetch) key(topic string, id [16]byte, n int32) fetchKey {
 	return fetchKey{topic: topic, n: n}
 }
 
-// asked appends the partitions of the request.
-func (f *fetch) asked(dst []fetchPart) []fetchPart {
+// asked appends the partitions of the request. keep clones their topics' names,
+// which lie in the request's frame, once for all partitions of a topic.
+func (f *fetch) asked(dst []fetchPart, keep bool) []fetchPart {
 	for i := range f.req.Topics {
 		t := &f.req.Topics[i]
+		if keep {
+			t.Topic = strings.Clone(t.Topic)
+		}
 		for j := range t.Partitions {
 			dst = append(dst, f.part(t, &t.Partitions[j]))
 		}

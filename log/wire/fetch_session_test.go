@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -174,5 +176,81 @@ func TestASessionOwnsItsNames(t *testing.T) {
 	resp := c.do(incremental(12, id, 1)).(*kmsg.FetchResponse)
 	if len(resp.Topics) != 1 || resp.Topics[0].Topic != "named" {
 		t.Errorf("the session names %+v, expected its topic", resp.Topics)
+	}
+}
+
+func TestPartitionsOfASessionShareTheirTopicsName(t *testing.T) {
+	ts := newTestServer(t)
+	c := ts.dial()
+	var session *fetchSession
+	expect := func(want int) {
+		t.Helper()
+		session.mu.Lock()
+		defer session.mu.Unlock()
+		if len(session.parts) != want {
+			t.Fatalf("%d partitions, expected %d", len(session.parts), want)
+		}
+		names := map[*byte]bool{}
+		for i := range session.parts {
+			p := &session.parts[i]
+			names[unsafe.StringData(p.topic)], names[unsafe.StringData(p.name)] = true, true
+		}
+		for key := range session.index {
+			names[unsafe.StringData(key.topic)] = true
+		}
+		if len(names) > 2 {
+			t.Errorf("%d partitions that two requests brought have %d names, expected one of each request", want, len(names))
+		}
+	}
+	first := fetchRequest(12, broker.Topic{Name: "t"}, make([]int64, 500)...)
+	first.SessionEpoch = 0
+	id := c.do(first).(*kmsg.FetchResponse).SessionID
+	session = ts.srv.fetches.find(id)
+	expect(500)
+	next := incremental(12, id, 1)
+	next.Topics = fetchRequest(12, broker.Topic{Name: "t"}, make([]int64, 1000)...).Topics
+	c.do(next)
+	expect(1000)
+
+	frame := unsafe.StringData(next.Topics[0].Topic)
+	if parts := (&fetch{req: next}).asked(nil, true); unsafe.StringData(parts[0].topic) == frame {
+		t.Error("the name of a session's topic keeps its request's frame in memory")
+	}
+}
+
+func TestANameThatNoTopicCanHaveGetsNoSession(t *testing.T) {
+	ts := newTestServer(t)
+	top := ts.topic("t", 1)
+	c := ts.dial()
+	long := broker.Topic{Name: strings.Repeat("n", broker.MaxTopicName+1)}
+	first := fetchRequest(12, long, 0, 0)
+	first.SessionEpoch = 0
+	resp := c.do(first).(*kmsg.FetchResponse)
+	if got := told(resp); resp.SessionID != 0 || len(got) != 2 || got[1].ErrorCode != codeUnknownTopicOrPartition {
+		t.Errorf("session %d, told %v; expected none, and both partitions unknown", resp.SessionID, got)
+	}
+	first = fetchRequest(12, top, 0)
+	first.SessionEpoch = 0
+	id := c.do(first).(*kmsg.FetchResponse).SessionID
+	next := incremental(12, id, 1)
+	next.Topics = fetchRequest(12, long, 0).Topics
+	expectCode(t, "a long name in a session", c.do(next).(*kmsg.FetchResponse).ErrorCode, codeFetchSessionIDNotFound)
+	expectCode(t, "the session after it", c.do(incremental(12, id, 2)).(*kmsg.FetchResponse).ErrorCode, codeFetchSessionIDNotFound)
+	if s := ts.srv.fetches; len(s.sessions) != 0 || s.partitions != 0 {
+		t.Errorf("%d sessions with %d partitions are left", len(s.sessions), s.partitions)
+	}
+}
+
+func TestAFetchAboveItsQuotaLeavesNoSession(t *testing.T) {
+	ts := newTestServer(t, withClock(newHandClock()))
+	top := ts.topic("t", 1)
+	ts.produce("t", 0, strings.Repeat("v", 5000))
+	ts.setQuota("user", "ANONYMOUS", "consumer_byte_rate", 100) // the burst is 1000 bytes
+	ts.dial().do(fetchRequest(12, top, 0))
+	req := fetchRequest(12, top, 0)
+	req.SessionEpoch = 0
+	resp := ts.dial().do(req).(*kmsg.FetchResponse)
+	if resp.ThrottleMillis == 0 || resp.SessionID != 0 || len(ts.srv.fetches.sessions) != 0 {
+		t.Errorf("throttled %d ms, session %d, %d sessions held; expected a throttled answer and none", resp.ThrottleMillis, resp.SessionID, len(ts.srv.fetches.sessions))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/bits"
 	"net"
+	"reflect"
 	"sync"
 	"time"
 
@@ -316,8 +317,8 @@ func decode(h *header, room func(elements int) error) (req kmsg.Request, err err
 			}
 			err = req.(kmsg.UnsafeReadFrom).UnsafeReadFrom(body)
 		}
-	} else {
-		err = req.ReadFrom(body)
+	} else if err = req.ReadFrom(body); err == nil && len(body) > maxString && longString(reflect.ValueOf(req)) {
+		err = fmt.Errorf("a string of more than %d bytes", maxString)
 	}
 	if err != nil {
 		return nil, malformed(fmt.Sprintf("a %s request of version %d", kmsg.NameForKey(h.key), h.version), err)

@@ -3,11 +3,17 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
+	"reflect"
 )
 
 // Produce and fetch requests may be large, and kmsg makes memory for as many
 // elements as an array claims before it has seen them. So their shape is walked
 // first: whatever is claimed must be there.
+
+// maxString is the longest string that Kafka's readers take, also where its
+// length is a varint that could say more (KIP-482). Records have it as an int16.
+const maxString = math.MaxInt16
 
 // walker passes over a request's body.
 type walker struct {
@@ -48,9 +54,17 @@ func (w *walker) length() int {
 
 func (w *walker) bytes() { w.skip(w.length()) }
 
+// text passes over a string's bytes.
+func (w *walker) text(n int) {
+	if n > maxString {
+		n = -1
+	}
+	w.skip(n)
+}
+
 func (w *walker) string() {
 	if w.flexible {
-		w.bytes()
+		w.text(w.length())
 		return
 	}
 	if len(w.b) < 2 {
@@ -71,7 +85,7 @@ func (w *walker) name() {
 			return
 		}
 		w.b = rest
-		w.skip(int(n) - 1)
+		w.text(int(n) - 1)
 		return
 	}
 	if len(w.b) < 2 || int16(binary.BigEndian.Uint16(w.b)) < 0 {
@@ -187,4 +201,31 @@ func (w *walker) fetch(version int16) {
 		w.name() // rack
 	}
 	w.tags()
+}
+
+// longString says whether there is a string longer than maxString in a decoded
+// request: its key in the log of a coordinator could not be read again.
+func longString(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.String:
+		return v.Len() > maxString
+	case reflect.Pointer:
+		return !v.IsNil() && longString(v.Elem())
+	case reflect.Slice:
+		switch v.Type().Elem().Kind() {
+		case reflect.String, reflect.Struct:
+			for i := range v.Len() {
+				if longString(v.Index(i)) {
+					return true
+				}
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if longString(v.Field(i)) {
+				return true
+			}
+		}
+	}
+	return false
 }
