@@ -73,7 +73,8 @@ func (c *Core) Join(req JoinRequest, token Token, now int64) Step {
 }
 
 func (c *Core) joinClassic(req JoinRequest, token Token, now int64) Step {
-	if c.groups[req.Group] == nil && req.MemberID != "" {
+	fresh := c.groups[req.Group] == nil
+	if fresh && req.MemberID != "" {
 		return Step{Err: ErrUnknownMember}
 	}
 	g := c.find(req.Group)
@@ -93,6 +94,10 @@ func (c *Core) joinClassic(req JoinRequest, token Token, now int64) Step {
 		c.joinNew(g, req, token, &s, now)
 	default:
 		c.joinAgain(g, req, token, &s, now)
+	}
+	if fresh && s.Err != nil {
+		c.forget(g) // a refusal leaves nothing behind
+		return s
 	}
 	c.wake(g, k.deadline())
 	return s
