@@ -61,6 +61,19 @@ func (b *Broker) JoinTxn(transactionalID string, id ProducerIdentity, tps []reco
 	return b.addPartitions(transactionalID, id, tps, true)
 }
 
+// CheckProducer says whether a producer id is the transactional id's:
+// ErrUnknownProducerID if not. Produce requests before version 12 do not join,
+// and so name both without the coordinator's check.
+func (b *Broker) CheckProducer(transactionalID string, id record.ProducerID) error {
+	b.txns.mu.RLock()
+	e := b.txns.byPID[id]
+	b.txns.mu.RUnlock()
+	if e == nil || e.id != transactionalID {
+		return txnError(transactionalID, ErrUnknownProducerID)
+	}
+	return nil
+}
+
 // has says whether the producer's transaction is open and includes all of tps.
 func (e *txnEntry) has(who ProducerIdentity, tps []record.TopicPartition) bool {
 	e.mu.RLock()
@@ -141,6 +154,9 @@ func (b *Broker) addOffsets(transactionalID string, id ProducerIdentity, group s
 	p, err := b.internalPartition(offsetsTopic, group)
 	if err != nil {
 		return err
+	}
+	if _, err := p.open(); err != nil {
+		return err // its marker could not be written, and the transaction would not end
 	}
 	return b.addToTxn(transactionalID, id, []record.TopicPartition{p.tp}, implicit)
 }

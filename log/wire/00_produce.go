@@ -133,12 +133,17 @@ func (a *produceAnswer) partition(view *broker.TopicView, in *kmsg.ProduceReques
 	}
 	switch {
 	case err != nil:
+	case h.Transactional() && a.req.TransactionID == nil:
+		a.refuse(out, forbidden(acl.TypeTransactionalID), nil) // nobody could be asked for the right to it
+		return
 	case h.Codec() == record.Zstd && a.req.Version < 7:
 		a.refuse(out, codeUnsupportedCompressionType, nil)
 		return
 	case h.Transactional() && a.req.TransactionID != nil && a.req.Version >= 12:
 		a.joining[0] = record.TopicPartition{Topic: view.Name, Partition: record.Partition(in.Partition)}
 		err = a.s.b.JoinTxn(*a.req.TransactionID, broker.ProducerIdentity{ID: h.ProducerID, Epoch: h.ProducerEpoch}, a.joining[:])
+	case h.Transactional():
+		err = a.s.b.CheckProducer(*a.req.TransactionID, h.ProducerID)
 	}
 	var res broker.ProduceResult
 	var wait broker.Unsynced

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millstream-io/millstream/log/broker"
+	"github.com/millstream-io/millstream/log/internal/acl"
 	"github.com/millstream-io/millstream/log/record"
 )
 
@@ -200,5 +202,45 @@ func TestIdempotentProducers(t *testing.T) {
 	}
 	if p := send(7); p.ErrorCode != codeOutOfOrderSequenceNumber {
 		t.Errorf("a gap: error %d, expected %d", p.ErrorCode, codeOutOfOrderSequenceNumber)
+	}
+}
+
+// A transactional id is what the right to write into a transaction hangs on.
+func TestATransactionalBatchComesWithItsTransactionalID(t *testing.T) {
+	for _, acls := range []bool{false, true} {
+		var setups []setup
+		if acls {
+			setups = append(setups, withACLs)
+		}
+		ts := newTestServer(t, setups...)
+		top := ts.topic(secret, 1)
+		dial := ts.dial
+		if acls { // alice may write to the topic and as "hers", not as "mine"
+			ts.grant(topicRight(acl.OpWrite), right{acl.OpWrite, acl.TypeTransactionalID, "hers"})
+			dial = func() *rawConn { return ts.login("alice") }
+		}
+		mine, hers := ts.txnProducer("mine"), ts.txnProducer("hers")
+		mine.write(secret)
+		c := dial()
+		versions(t, keyProduce, func(t *testing.T, v int16) {
+			if v < 3 {
+				return
+			}
+			send := func(id *string, p *txnProducer) int16 {
+				req := produceRequest(v, top, 0, acksAll, txnBatch(t, p.who, p.seq))
+				req.TransactionID = id
+				return produced(t, c.do(req)).ErrorCode
+			}
+			what := fmt.Sprintf("version %d, access control %v: ", v, acls)
+			expectCode(t, what+"without an id", send(nil, mine), codeTransactionalIDAuthorizationFailed)
+			expectCode(t, what+"another's producer id", send(&hers.id, mine), codeInvalidProducerIDMapping)
+			if acls {
+				expectCode(t, what+"another's id", send(&mine.id, mine), codeTransactionalIDAuthorizationFailed)
+			}
+		})
+		mine.end(true)
+		if end := ts.partition(secret, 0).Offsets().End; end != 2 {
+			t.Errorf("the partition ends at %d, expected the producer's own record and its marker", end)
+		}
 	}
 }
