@@ -21,8 +21,8 @@ func handleOffsetFetch(_ context.Context, s *Server, r *request) (kmsg.Response,
 	req := r.req.(*kmsg.OffsetFetchRequest)
 	resp := r.response().(*kmsg.OffsetFetchResponse)
 	if req.Version >= 8 {
-		for i := range req.Groups {
-			resp.Groups = append(resp.Groups, r.fetchGroup(s, &req.Groups[i], req.RequireStable))
+		for _, g := range once(req.Groups, func(g kmsg.OffsetFetchRequestGroup) string { return g.Group }) {
+			resp.Groups = append(resp.Groups, r.fetchGroup(s, &g, req.RequireStable))
 		}
 		return resp, nil
 	}
@@ -68,9 +68,23 @@ func refusedOffsets(g *kmsg.OffsetFetchRequestGroup, code int16) []kmsg.OffsetFe
 	return out
 }
 
+// nameOnce takes out of a request what it names again.
+func nameOnce(g *kmsg.OffsetFetchRequestGroup) {
+	named := namedPartitions{}
+	left := g.Topics[:0]
+	for _, t := range g.Topics {
+		var ok bool
+		if t.Partitions, ok = named.first(t.Topic, t.TopicID, t.Partitions); ok {
+			left = append(left, t)
+		}
+	}
+	g.Topics = left // null, which is all of them, stays null
+}
+
 // fetchGroup answers for one group.
 func (r *request) fetchGroup(s *Server, g *kmsg.OffsetFetchRequestGroup, stable bool) kmsg.OffsetFetchResponseGroup {
 	out := kmsg.OffsetFetchResponseGroup{Group: g.Group}
+	nameOnce(g)
 	if !r.may(acl.OpDescribe, acl.TypeGroup, g.Group) {
 		out.ErrorCode = forbidden(acl.TypeGroup)
 		return out

@@ -16,8 +16,11 @@ import (
 func handleDescribeConfigs(_ context.Context, s *Server, r *request) (kmsg.Response, error) {
 	req := r.req.(*kmsg.DescribeConfigsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
-	for i := range req.Resources {
-		ask := &req.Resources[i]
+	type resource struct {
+		typ  kmsg.ConfigResourceType
+		name string
+	}
+	for _, ask := range once(req.Resources, func(r kmsg.DescribeConfigsRequestResource) resource { return resource{r.ResourceType, r.ResourceName} }) {
 		res := kmsg.NewDescribeConfigsResponseResource()
 		res.ResourceType, res.ResourceName = ask.ResourceType, ask.ResourceName
 		res.Configs = []kmsg.DescribeConfigsResponseResourceConfig{}

@@ -14,10 +14,15 @@ import (
 func handleDescribeProducers(_ context.Context, s *Server, r *request) (kmsg.Response, error) {
 	req := r.req.(*kmsg.DescribeProducersRequest)
 	resp := r.response().(*kmsg.DescribeProducersResponse)
+	named := namedPartitions{}
 	for _, topic := range req.Topics {
+		partitions, ok := named.first(topic.Topic, [16]byte{}, topic.Partitions)
+		if !ok {
+			continue
+		}
 		t := kmsg.DescribeProducersResponseTopic{Topic: topic.Topic}
 		allowed := r.may(acl.OpRead, acl.TypeTopic, topic.Topic)
-		for _, p := range topic.Partitions {
+		for _, p := range partitions {
 			if allowed {
 				t.Partitions = append(t.Partitions, s.producersOf(r, topic.Topic, p))
 			} else {
