@@ -265,6 +265,25 @@ func TestDeletingATopicForgetsItsOffsets(t *testing.T) {
 	}
 }
 
+// The offsets are forgotten after the topic's name is free.
+func TestDeletingATopicLeavesTheOffsetsOfItsSuccessor(t *testing.T) {
+	h := newHarness(t, nil)
+	h.topic("a", 2)
+	m := GroupMember{Group: "g", Generation: -1}
+	h.ok(h.CommitOffsets(m, map[record.TopicPartition]CommittedOffset{tp("a", 0): {}, tp("a", 1): {}}))
+	first, err := h.removeTopic("a")
+	h.ok(err)
+	h.topic("a", 2)
+	h.ok(h.CommitOffsets(m, map[record.TopicPartition]CommittedOffset{tp("a", 1): {}}))
+	h.ok(h.groups.forgetTopic("a", first.id))
+	h.crash(100, "boot-1")
+	got, err := h.FetchOffsets(context.Background(), "g", nil, true)
+	h.ok(err)
+	if _, ok := got[tp("a", 1)]; !ok || len(got) != 1 {
+		t.Fatalf("expected only what was committed for the new topic, found %v", got)
+	}
+}
+
 func TestRecompressionAndLogAppendTime(t *testing.T) {
 	h := newHarness(t, nil)
 	h.topic("a", 1, "compression.type", "zstd", "message.timestamp.type", "LogAppendTime")

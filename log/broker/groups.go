@@ -79,7 +79,9 @@ func (g *groups) shard(p *Partition) *groupShard {
 	return s
 }
 
-// of finds the shard of a group, making __consumer_offsets at first use.
+// of finds the shard of a group, making __consumer_offsets at first use. A shard
+// whose partition is not open is an error: its timers do not run, so that it
+// could take a member in and never answer it.
 func (g *groups) of(name string) (*groupShard, error) {
 	if err := g.b.ensureInternal(offsetsTopic); err != nil {
 		return nil, err
@@ -88,16 +90,22 @@ func (g *groups) of(name string) (*groupShard, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := p.open(); err != nil {
+		return nil, err
+	}
 	return g.shard(p), nil
 }
 
-// existing finds the shard of a group; nil if there is no __consumer_offsets yet.
-func (g *groups) existing(name string) *groupShard {
+// existing is of without the making: nil if there is no __consumer_offsets yet.
+func (g *groups) existing(name string) (*groupShard, error) {
 	p, err := g.b.internalPartition(offsetsTopic, name)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return g.shard(p)
+	if _, err := p.open(); err != nil {
+		return nil, err
+	}
+	return g.shard(p), nil
 }
 
 // known lists the shards that have been used.
@@ -305,7 +313,7 @@ func (b *Broker) FetchOffsets(ctx context.Context, name string, tps []record.Top
 // those asked for an open transaction may change. member and epoch are checked
 // where they are given (nil and -1: not).
 func (b *Broker) GroupOffsets(name string, tps []record.TopicPartition, member *string, epoch int32) (offs map[record.TopicPartition]CommittedOffset, unstable map[record.TopicPartition]bool, err error) {
-	if s := b.groups.existing(name); s != nil {
+	if s, err := b.groups.existing(name); err == nil && s != nil {
 		s.mu.Lock()
 		err := s.core.MayFetch(name, member, epoch)
 		s.mu.Unlock()
@@ -324,12 +332,12 @@ func (b *Broker) fetchOffsets(name string, tps []record.TopicPartition) (out map
 	if err := b.alive(); err != nil {
 		return nil, nil, nil, err
 	}
-	s := b.groups.existing(name)
+	s, err := b.groups.existing(name)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	if s == nil {
 		return out, nil, nil, nil // no group has ever committed
-	}
-	if _, err := s.p.open(); err != nil {
-		return nil, nil, nil, err
 	}
 	s.mu.Lock()
 	offs, unstable := s.core.Fetch(name, tps)
@@ -528,6 +536,9 @@ func (g *groups) watch() {
 		g.armed.Store(math.MaxInt64) // who sets a timer from here on is heard
 		at := int64(math.MaxInt64)
 		for _, s := range g.known() {
+			if _, err := s.p.open(); err != nil {
+				continue // tick leaves it out as well
+			}
 			s.mu.Lock()
 			if d, ok := s.core.Deadline(); ok {
 				at = min(at, d)
@@ -554,14 +565,17 @@ func (g *groups) watch() {
 	}
 }
 
-// forgetTopic forgets the offsets of a deleted topic, in every group.
-func (g *groups) forgetTopic(topic string) error {
+// forgetTopic forgets the offsets of a deleted topic, in every group. The name
+// may be another topic's by now, whose offsets stay.
+func (g *groups) forgetTopic(topic string, id group.TopicID) error {
 	for _, s := range g.all() {
 		if _, err := s.p.open(); err != nil {
 			continue
 		}
 		err := s.do(func(c *group.Core) group.Step {
-			return c.DeleteOffsets(func(_ string, tp record.TopicPartition, _ group.Committed) bool { return tp.Topic == topic })
+			return c.DeleteOffsets(func(_ string, tp record.TopicPartition, o group.Committed) bool {
+				return tp.Topic == topic && (o.Topic == id || o.Topic == group.TopicID{})
+			})
 		})
 		if err != nil {
 			return err

@@ -137,10 +137,18 @@ func (b *Broker) LeaveGroup(name string, leavers []group.Leaver) (errs []error, 
 	return errs, nil
 }
 
-// DescribeGroup tells of a group's members; false if there is no such group.
+// GroupErr is why nothing is known of a group, whether it exists or not: its
+// partition of __consumer_offsets is offline. nil if it is not.
+func (b *Broker) GroupErr(name string) error {
+	_, err := b.groups.existing(name)
+	return err
+}
+
+// DescribeGroup tells of a group's members; false if there is no such group, and
+// where GroupErr is one.
 func (b *Broker) DescribeGroup(name string) (group.Info, bool) {
-	s := b.groups.existing(name)
-	if s == nil {
+	s, err := b.groups.existing(name)
+	if err != nil || s == nil {
 		return group.Info{}, false
 	}
 	s.mu.Lock()
@@ -177,8 +185,11 @@ func (b *Broker) DeleteGroup(name string) error {
 	if err := b.alive(); err != nil {
 		return err
 	}
-	s := b.groups.existing(name)
-	if s == nil {
+	s, err := b.groups.existing(name)
+	switch {
+	case err != nil:
+		return err
+	case s == nil:
 		return groupError(name, ErrUnknownGroup)
 	}
 	if err := s.do(func(c *group.Core) group.Step { return c.Delete(name) }); err != nil {
@@ -193,8 +204,11 @@ func (b *Broker) DeleteGroupOffsets(name string, tps []record.TopicPartition) (e
 	if err := b.alive(); err != nil {
 		return nil, err
 	}
-	s := b.groups.existing(name)
-	if s == nil {
+	s, err := b.groups.existing(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
 		return nil, groupError(name, ErrUnknownGroup)
 	}
 	err = s.do(func(c *group.Core) (step group.Step) {

@@ -143,24 +143,25 @@ func (b *Broker) DeleteTopic(name string) error {
 	if internal(name) {
 		return fmt.Errorf("%w: %s is the broker's own", ErrInvalidTopic, name)
 	}
-	if err := b.removeTopic(name); err != nil {
+	ts, err := b.removeTopic(name)
+	if err != nil {
 		return err
 	}
-	return b.groups.forgetTopic(name)
+	return b.groups.forgetTopic(name, ts.id)
 }
 
-func (b *Broker) removeTopic(name string) error {
+func (b *Broker) removeTopic(name string) (*topicState, error) {
 	b.metaMu.Lock()
 	defer b.metaMu.Unlock()
 	ts := b.topicState(name)
 	if ts == nil {
-		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	m := *b.meta
 	m.Topics = without(m.Topics, name)
 	m.Pending = append(slices.Clip(m.Pending), ts.entry)
 	if err := b.writeMetaAnyway(&m); err != nil { // from here on it is deleted
-		return err
+		return nil, err
 	}
 	b.mu.Lock()
 	delete(b.topics, name)
@@ -179,12 +180,12 @@ func (b *Broker) removeTopic(name string) error {
 		p.watchers.wake(true)
 	})
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("topic %s is deleted, but not all of its files; the next start removes them: %w", name, err)
+		return nil, fmt.Errorf("topic %s is deleted, but not all of its files; the next start removes them: %w", name, err)
 	}
 	if err := b.forgetCheckpoints(name, 0); err != nil {
-		return err
+		return nil, err
 	}
 	m = *b.meta
 	m.Pending = without(m.Pending, name)
-	return b.writeMetaAnyway(&m)
+	return ts, b.writeMetaAnyway(&m)
 }

@@ -19,7 +19,7 @@ const stateDead = "Dead"
 func handleDescribeGroups(_ context.Context, s *Server, r *request) (kmsg.Response, error) {
 	req := r.req.(*kmsg.DescribeGroupsRequest)
 	resp := r.response().(*kmsg.DescribeGroupsResponse)
-	for _, name := range req.Groups {
+	for _, name := range once(req.Groups, func(name string) string { return name }) {
 		g := kmsg.NewDescribeGroupsResponseGroup()
 		g.Group = name
 		if !r.may(acl.OpDescribe, acl.TypeGroup, name) {
@@ -31,7 +31,10 @@ func handleDescribeGroups(_ context.Context, s *Server, r *request) (kmsg.Respon
 			g.AuthorizedOperations = r.authorizedOperations(acl.TypeGroup, name)
 		}
 		info, ok := s.b.DescribeGroup(name)
+		err := s.b.GroupErr(name)
 		switch {
+		case err != nil:
+			g.ErrorCode = r.groupCode(err)
 		case ok && info.Type == group.TypeClassic:
 			describeClassic(&g, info)
 		case req.Version >= 6:

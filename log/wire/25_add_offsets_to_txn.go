@@ -24,7 +24,9 @@ func handleAddOffsetsToTxn(_ context.Context, s *Server, r *request) (kmsg.Respo
 		resp.ErrorCode = codeInvalidGroupID
 	default:
 		err := s.b.AddOffsetsToTxn(req.TransactionalID, identityOf(req.ProducerID, req.ProducerEpoch), req.Group)
-		resp.ErrorCode = r.coordinatorCode(err, 2)
+		if resp.ErrorCode = r.coordinatorCode(err, 2); unavailable(err) {
+			resp.ErrorCode = codeCoordinatorNotAvailable
+		}
 	}
 	return resp, nil
 }

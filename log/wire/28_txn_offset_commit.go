@@ -73,6 +73,9 @@ func (s *Server) txnOffsetCommit(r *request, req *kmsg.TxnOffsetCommitRequest, o
 	if err != nil {
 		r.errors++
 	}
+	if unavailable(err) {
+		return codeCoordinatorNotAvailable
+	}
 	c := writeCode(err, req.Version >= 4, implicit, codeCoordinatorNotAvailable)
 	if c == codeStaleMemberEpoch {
 		c = codeIllegalGeneration // what clients of this API know

@@ -15,7 +15,7 @@ import (
 func handleConsumerGroupDescribe(_ context.Context, s *Server, r *request) (kmsg.Response, error) {
 	req := r.req.(*kmsg.ConsumerGroupDescribeRequest)
 	resp := r.response().(*kmsg.ConsumerGroupDescribeResponse)
-	for _, name := range req.Groups {
+	for _, name := range once(req.Groups, func(name string) string { return name }) {
 		resp.Groups = append(resp.Groups, r.describeConsumer(s, name, req.IncludeAuthorizedOperations))
 	}
 	return resp, nil
@@ -28,6 +28,9 @@ func (r *request) describeConsumer(s *Server, name string, operations bool) kmsg
 		g.ErrorCode = codeUnsupportedVersion
 	}
 	if g.ErrorCode != codeNone {
+		return g
+	}
+	if g.ErrorCode = r.groupCode(s.b.GroupErr(name)); g.ErrorCode != codeNone {
 		return g
 	}
 	info, ok := s.b.DescribeGroup(name)

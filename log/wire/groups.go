@@ -11,14 +11,22 @@ import (
 
 // What the handlers of group requests (08 to 16, 42, 47, 68, 69) share.
 
-// groupCode is the code of a group request's error: what a disk or a closing
-// broker refuses is the coordinator's business, which the client looks for anew.
-func (r *request) groupCode(err error) int16 {
+// unavailable: the error is the coordinator's own, of a disk or of a closing
+// broker. The client is to look for the coordinator anew.
+func unavailable(err error) bool {
 	for _, e := range []error{broker.ErrClosed, broker.ErrOffline, broker.ErrStorage, segment.ErrStorage, segment.ErrOffline, segment.ErrClosed} {
 		if errors.Is(err, e) {
-			r.errors++
-			return codeCoordinatorNotAvailable
+			return true
 		}
+	}
+	return false
+}
+
+// groupCode is the code of a group request's error.
+func (r *request) groupCode(err error) int16 {
+	if unavailable(err) {
+		r.errors++
+		return codeCoordinatorNotAvailable
 	}
 	return r.fail(err)
 }
