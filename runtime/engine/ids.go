@@ -187,27 +187,33 @@ func (e *Engine) putPosition(ctx context.Context, key string, value []byte) erro
 	return nil
 }
 
-// departed remembers of which instances that were gone the transactions are ended:
-// when they had started, by name. Safe for concurrent use.
+// departed remembers who was among the members when the group last said so, and of
+// which instances that were gone the transactions are ended: when they had started,
+// by name. Safe for concurrent use.
 type departed struct {
-	mu    sync.Mutex
-	since map[string]int64
+	mu      sync.Mutex
+	members map[string]bool
+	since   map[string]int64
 }
 
 // back says who is among the members: whoever was not gone after all may yet be.
 func (d *departed) back(members []logclient.Instance) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.members = map[string]bool{}
 	for _, in := range members {
+		d.members[in.Name] = true
 		delete(d.since, in.Name)
 	}
 }
 
-func (d *departed) has(name string, r instanceRecord) bool {
+// settled: nothing of an instance is to be ended. It is there, also where who asks
+// has not taken over yet that it came, or that was done.
+func (d *departed) settled(name string, r instanceRecord) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at, ok := d.since[name]
-	return ok && at == r.SinceMS
+	return d.members[name] || ok && at == r.SinceMS
 }
 
 func (d *departed) add(name string, r instanceRecord) {
@@ -238,7 +244,7 @@ func (e *Engine) endGone(ctx context.Context, alive []logclient.Instance) error 
 	}
 	for _, name := range slices.Sorted(maps.Keys(recorded)) {
 		r := recorded[name]
-		if there[name] || e.departed.has(name, r) {
+		if there[name] || e.departed.settled(name, r) {
 			continue
 		}
 		e.logger.Info("an instance is gone, ending its transactions", "instance", name, "transactional_ids", len(r.IDs))

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/millstream-io/millstream/connectors"
+	"github.com/millstream-io/millstream/runtime/internal/logclient"
 	"github.com/millstream-io/millstream/streams/topology"
 )
 
@@ -59,6 +60,33 @@ func TestASinksIDInAnotherInstanceIsTheOneUsedThere(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Who came back is not ended by who has not taken that over yet, and is ended anew
+// when it goes again.
+func TestADepartedInstanceIsEndedOnceForEachTimeItGoes(t *testing.T) {
+	var d departed
+	r := instanceRecord{SinceMS: 7}
+	both := []logclient.Instance{{Name: "a"}, {Name: "b"}}
+	for _, step := range []struct {
+		what    string
+		members []logclient.Instance
+		done    bool
+		settled bool
+	}{
+		{what: "b is gone", members: both[:1]},
+		{what: "its transactions are ended", members: both[:1], done: true, settled: true},
+		{what: "b is back", members: both, settled: true},
+		{what: "b is gone again", members: both[:1]},
+	} {
+		d.back(step.members)
+		if step.done {
+			d.add("b", r)
+		}
+		if got := d.settled("b", r); got != step.settled {
+			t.Errorf("%s: settled is %v", step.what, got)
 		}
 	}
 }

@@ -266,7 +266,12 @@ func TestDeadLettersGoBackBesideRunningInstances(t *testing.T) {
 	k := &keyed{t: t, log: f.log(), last: map[string]string{}}
 	topicOn(t, k.log, "in", 4)
 	f.start(0)
-	f.start(1)
+	f.eventually("one writes", func() bool {
+		k.feed(40)
+		all, _ := y.count()
+		return all > 0
+	})
+	f.start(1) // not both at once: who does not know the other yet may end its first transaction
 	refused := 0
 	f.eventually("both write", func() bool {
 		k.feed(40)

@@ -245,7 +245,7 @@ func (s *sinkRunner) endGone(ctx context.Context) error {
 	delete(recorded, s.e.instance)
 	for name, r := range recorded {
 		id := s.idOf(name)
-		if s.departed.has(name, r) || !slices.Contains(r.IDs, id) {
+		if s.departed.settled(name, r) || !slices.Contains(r.IDs, id) {
 			continue
 		}
 		if err := endTransactions(ctx, s.e.log, []string{id}); err != nil {
